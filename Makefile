@@ -1,0 +1,48 @@
+# make repro   set up, then run the pipeline          make ui     browse the runs
+# make test    set up, then run the tests             make lint   check style
+PYTHON ?= python3
+PORT ?= 5000
+VENV := .venv
+READY := $(VENV)/.ready
+# Stages call `python`, and DVC calls stages: both are to be the ones of the virtual environment.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: repro test ui lint clean setup constraints readme
+
+repro: setup
+	dvc repro
+
+test: setup
+	python -m pytest
+
+setup: $(READY)
+
+# Installs again only when what is to be installed has changed.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('condgen needs Python 3.11 or newer, but $(PYTHON) is %d.%d: try make PYTHON=python3.12' % sys.version_info[:2])"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+
+ui: setup
+	@echo "MLflow UI: http://127.0.0.1:$(PORT)"
+	mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT)
+
+lint: setup
+	ruff check .
+	ruff format --check .
+
+# README's table and pictures, from the files of the last run.
+readme: setup
+	python tests/update_readme.py
+
+# Everything that can be made again. The runs (mlflow.db, mlartifacts) and DVC's cache stay.
+clean:
+	rm -rf $(VENV) build dvc_plots .pytest_cache .ruff_cache src/*.egg-info
+	find . -name __pycache__ -type d -not -path "./.dvc/*" -prune -exec rm -rf {} +
+
+# Pins what is installed now, after an upgrade by hand that passed the tests.
+constraints:
+	{ head -1 constraints.txt; python -m pip freeze --exclude-editable; } > .constraints.new
+	mv .constraints.new constraints.txt

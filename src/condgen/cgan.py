@@ -1,0 +1,189 @@
+"""The conditional generative adversarial network: networks, losses, training epoch, drawing.
+
+Mirza & Osindero 2014, "Conditional Generative Adversarial Nets" (arXiv:1411.1784), after Goodfellow et al.
+2014, "Generative Adversarial Nets" (arXiv:1406.2661). Symbols as there: x an image, y its label, z noise,
+G the generator, D the discriminator. Inside this module pixels are in [-1, 1], the range of tanh.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from condgen import data
+from condgen.errors import UserError
+from condgen.params import Number, Section
+from condgen.randomness import dropout_mask, generator
+from condgen.training import Mean, Numbers, Progress, init_glorot
+
+# Steps whose noise and dropout masks are drawn at once: enough to make drawing cheap, few enough to
+# stay in the processor's cache.
+NOISE_STEPS = 10
+
+
+class CGANParams(Section):
+    """Section `cgan` of params.yaml."""
+
+    section: ClassVar[str] = "cgan"
+    conditional: bool
+    hidden: int = Field(ge=1, le=65_536)
+    latent_dim: int = Field(ge=1, le=65_536)
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=1, le=60_000)
+    lr: Number = Field(gt=0, le=1)
+    beta1: Number = Field(ge=0, lt=1)
+    beta2: Number = Field(ge=0, lt=1)
+    dropout: Number = Field(ge=0, le=0.95)
+    leak: Number = Field(ge=0, lt=1)
+    smooth: Number = Field(ge=0, lt=0.5)
+    generator_loss: Literal["non-saturating", "min-max"]
+
+
+class MLP(nn.Module):
+    """Two hidden layers, each leaky relu then dropout, and a linear layer out."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, leak: float):
+        super().__init__()
+        self.leak = leak
+        self.hidden1 = nn.Linear(inputs, hidden)
+        self.hidden2 = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, outputs)
+
+    def forward(self, h: Tensor, masks: tuple[Tensor, Tensor] | None) -> Tensor:
+        """h `[b, inputs]`, masks two `[b, hidden]` or None for no dropout -> `[b, outputs]`."""
+        for i, layer in enumerate((self.hidden1, self.hidden2)):
+            h = F.leaky_relu(layer(h), self.leak)
+            if masks is not None:
+                h = h * masks[i]
+        return self.out(h)
+
+
+class CGAN(nn.Module):
+    """G: [z, y] -> pixels by tanh. D: [x, y] -> logit of "real". Unconditional: neither sees y."""
+
+    def __init__(self, hidden: int, latent_dim: int, conditional: bool, leak: float):
+        super().__init__()
+        self.config = {"hidden": hidden, "latent_dim": latent_dim, "conditional": conditional, "leak": leak}
+        label = data.CLASSES if conditional else 0
+        self.G = MLP(latent_dim + label, hidden, data.PIXELS, leak)
+        self.D = MLP(data.PIXELS + label, hidden, 1, leak)
+
+    def generate(self, z: Tensor, y: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """z `[b, latent_dim]`, y one-hot `[b, 10]` -> images `[b, 784]` in [-1, 1]."""
+        return torch.tanh(self.G(self._with_label(z, y), masks))
+
+    def discriminate(self, x: Tensor, y: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """x `[b, 784]` in [-1, 1], y one-hot `[b, 10]` -> logits `[b]`; D(x) = sigmoid(logit)."""
+        return self.D(self._with_label(x, y), masks).squeeze(1)
+
+    def _with_label(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([x, y], dim=1) if self.config["conditional"] else x
+
+
+def build(p: CGANParams, seed: int) -> CGAN:
+    """Fresh networks on the CPU, initialised from the seed."""
+    model = CGAN(p.hidden, p.latent_dim, p.conditional, p.leak)
+    init_glorot(model, generator(seed, "cgan/init"))
+    return model
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
+    """-log D(x) - log(1 - D(G(z|y))), the target of real images lowered to 1 - smooth.
+
+    real, fake: logits `[b]` -> `[b]`, nats per pair of images. (Mirza & Osindero 2014, equation 2;
+    one-sided label smoothing: Salimans et al. 2016, "Improved Techniques for Training GANs", 3.4)
+    """
+    target = torch.full_like(real, 1 - smooth)
+    on_real = F.binary_cross_entropy_with_logits(real, target, reduction="none")
+    return on_real + F.softplus(fake)  # -log(1 - sigmoid(l)) = softplus(l)
+
+
+def generator_loss(fake: Tensor, form: str) -> Tensor:
+    """What G minimises: -log D(G(z|y)), non-saturating; or log(1 - D(G(z|y))), the min-max game's own.
+
+    fake: logits `[b]` -> `[b]`, nats per image. (Goodfellow et al. 2014, section 3 and equation 1)
+    """
+    return -F.softplus(fake) if form == "min-max" else F.softplus(-fake)
+
+
+def train_step(
+    model: CGAN,
+    optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+    x: Tensor,
+    y: Tensor,
+    z: Tensor,
+    masks: Tensor,
+    p: CGANParams,
+) -> dict[str, Tensor]:
+    """One discriminator step, then one generator step against the new discriminator.
+
+    x `[b, 784]` in [-1, 1], y one-hot `[b, 10]`, z `[b, latent_dim]`, masks `[8 * b, hidden]`: two layers
+    each of G, of D on real and fake at once, and of D in the generator's step. Returns detached means
+    over the batch: losses in nats, D(x) and D(G(z|y)) as the discriminator's step saw them.
+    """
+    b = len(x)
+    for_g, for_d, for_dg = (m.chunk(2) for m in masks.split([2 * b, 4 * b, 2 * b]))
+    g_optimizer, d_optimizer = optimizers
+    fake = model.generate(z, y, for_g)
+
+    both = model.discriminate(torch.cat([x, fake.detach()]), torch.cat([y, y]), for_d)
+    d_loss = discriminator_loss(both[:b], both[b:], p.smooth).mean()
+    d_optimizer.zero_grad()
+    d_loss.backward()
+    d_optimizer.step()
+
+    g_loss = generator_loss(model.discriminate(fake, y, for_dg), p.generator_loss).mean()
+    g_optimizer.zero_grad()
+    # Only G's gradients: D's would be thrown away.
+    g_loss.backward(inputs=list(model.G.parameters()))
+    g_optimizer.step()
+
+    d_real, d_fake = both.detach().sigmoid().view(2, b).mean(dim=1)
+    return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach(), "d_real": d_real, "d_fake": d_fake}
+
+
+def train(
+    model: CGAN, split: data.Split, p: CGANParams, seed: int, progress: Progress
+) -> Iterator[tuple[int, Numbers]]:
+    """Trains an epoch each time it is asked; yields (epoch, numbers), means over the epoch.
+
+    Keys: d_loss (nats per pair), g_loss (nats per image), d_real = D(x) and d_fake = D(G(z|y)), mean
+    probabilities of "real". Raises UserError where the training images are fewer than a batch.
+    """
+    images, b = split.train, p.batch_size
+    if len(images) < b:
+        raise UserError(
+            f"params.yaml: cgan.batch_size is {b}: allowed is at most the {len(images)} training images"
+        )
+    device = images.x.device
+    x_train, y_train = images.x * 2 - 1, data.one_hot(images.y)
+    optimizers = tuple(
+        torch.optim.Adam(network.parameters(), lr=p.lr, betas=(p.beta1, p.beta2), fused=True)
+        for network in (model.G, model.D)
+    )
+    for epoch in range(1, p.epochs + 1):
+        shuffle = generator(seed, "cgan/shuffle", epoch, device)
+        batches = data.batches(x_train, y_train, b, shuffle, drop_last=True)
+        noise = draw_noise(p, generator(seed, "cgan/noise", epoch, device))
+        mean = Mean()
+        for x, y in progress.batches(epoch, batches, len(images) // b):
+            z, masks = next(noise)
+            mean.add(train_step(model, optimizers, x, y, z, masks, p), b)
+        yield epoch, mean.read()
+
+
+def draw_noise(p: CGANParams, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """(z, dropout masks) for one step after another, without end; shapes as `train_step` takes them."""
+    while True:
+        z = torch.randn(NOISE_STEPS, p.batch_size, p.latent_dim, generator=noise, device=noise.device)
+        masks = dropout_mask(p.dropout, (NOISE_STEPS, 8 * p.batch_size, p.hidden), noise)
+        yield from zip(z, masks, strict=True)
+
+
+@torch.no_grad()
+def draw(model: CGAN, z: Tensor, labels: Tensor) -> Tensor:
+    """Images for noise z `[n, latent_dim]` and labels `[n]`, without dropout: `[n, 784]` in [0, 1]."""
+    return (model.generate(z, data.one_hot(labels)) + 1) / 2

@@ -1,0 +1,173 @@
+"""Arrays -> pictures. The same arrays give the same bytes: nothing here writes a time or a version."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from condgen import files
+
+# Blue, orange, grey: told apart by people with any colour vision, on white and on black paper.
+COLOURS = {"cvae": "#3b75c4", "cgan": "#e07b1f", "real": "#7d7d7d"}
+NAMES = {"cvae": "CVAE", "cgan": "CGAN", "real": "Real digits"}
+GAP = 2  # pixels between two pictures of a mosaic
+FRAME_MS = 160  # how long an animation shows an epoch
+LAST_MS = 2500  # and how long the last one
+
+
+def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 `[n, h, w]` -> one picture, uint8, row by row, on dark grey."""
+    n, h, w = images.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (h + GAP) + GAP, columns * (w + GAP) + GAP), 48, np.uint8)
+    for i, image in enumerate(images):
+        top, left = GAP + i // columns * (h + GAP), GAP + i % columns * (w + GAP)
+        sheet[top : top + h, left : left + w] = image
+    return sheet
+
+
+def first_of_each_class(images: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` images of every class, class after class."""
+    return np.concatenate([images[labels == label][:count] for label in np.unique(labels)])
+
+
+def save_png(path: str | Path, image: np.ndarray, scale: int = 1) -> None:
+    """Writes a uint8 picture, each pixel as a square of `scale` pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.repeat(scale, 0).repeat(scale, 1)).save(buffer, "PNG", optimize=True)
+    files.write(path, buffer.getvalue())
+
+
+def class_grid(path: str | Path, images: np.ndarray, labels: np.ndarray, count: int = 15) -> None:
+    """A row of samples for each class."""
+    save_png(path, mosaic(first_of_each_class(images, labels, count), count), scale=2)
+
+
+def manifold(path: str | Path, images: np.ndarray) -> None:
+    """`[10, s, s, 28, 28]`: what each class looks like over a 2-D latent space; two rows of five."""
+    classes, s, _, h, w = images.shape
+    tiles = images.transpose(0, 1, 3, 2, 4).reshape(classes, s * h, s * w)
+    halves = [np.asarray(Image.fromarray(tile).reduce(2)) for tile in tiles]
+    save_png(path, mosaic(np.stack(halves), columns=5))
+
+
+def article_table(path: str | Path, pictures: Mapping[str, Mapping[int, np.ndarray]]) -> None:
+    """The article's table: for each model and epoch a row with one picture of each class.
+
+    pictures: model name -> epoch -> uint8 `[10, 28, 28]`, a picture a class.
+    """
+    rows = [(name, epoch, row) for name, by_epoch in pictures.items() for epoch, row in by_epoch.items()]
+    figure = Figure(figsize=(9, 0.35 + 0.8 * len(rows)), facecolor="white")
+    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    side = rows[0][2].shape[1] + GAP
+    for i, (axis, (name, epoch, row)) in enumerate(zip(axes, rows, strict=True)):
+        axis.imshow(mosaic(row, len(row)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_yticks([])
+        axis.set_ylabel(f"{NAMES[name]}\nepoch {epoch}", rotation=0, ha="right", va="center", fontsize=11)
+        axis.yaxis.label.set_color(COLOURS[name])
+        axis.xaxis.tick_top()
+        axis.set_xticks([])
+        if i == 0:
+            ticks = [GAP / 2 + side / 2 + k * side for k in range(len(row))]
+            axis.set_xticks(ticks, range(len(row)), fontsize=12)
+            axis.tick_params(length=0)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    figure.subplots_adjust(
+        left=0.13, right=0.995, top=1 - 0.3 / figure.get_figheight(), bottom=0.01, hspace=0.04
+    )
+    _save(figure, path, dpi=110)
+
+
+def animation(path: str | Path, histories: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """A GIF of training: all models side by side, five pictures of each class on the same noise.
+
+    histories: model name -> (epochs `[e]`, images uint8 `[e, 100, 28, 28]`). Early epochs change most,
+    so all of the first ten are shown and later ones more and more seldom. A model that was trained for
+    fewer epochs rests on its last.
+    """
+    longest = max(int(epochs[-1]) for epochs, _ in histories.values())
+    shown = [e for e in range(1, longest + 1) if e <= 10 or e % (2 if e <= 30 else 10) == 0 or e == longest]
+    frames = []
+    for epoch in shown:
+        panels = []
+        for name, (epochs, images) in histories.items():
+            last = min(epoch, int(epochs[-1]))
+            grid = images[last - 1].reshape(10, -1, *images.shape[2:])[:, :5].reshape(-1, *images.shape[2:])
+            panels.append(_titled(mosaic(grid, 5), f"{NAMES[name]}  epoch {last}"))
+        frames.append(Image.fromarray(np.hstack(panels)))
+    buffer = io.BytesIO()
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    files.write(path, buffer.getvalue())
+
+
+def _titled(picture: np.ndarray, text: str) -> np.ndarray:
+    """A picture under a line of text, uint8."""
+    strip = Image.new("L", (picture.shape[1], 16), 48)
+    ImageDraw.Draw(strip).text((4, 2), text, fill=255)
+    return np.vstack([np.asarray(strip), picture])
+
+
+def curves(
+    path: str | Path, panels: Mapping[str, tuple[Sequence[Mapping[str, float]], Mapping[str, str]]]
+) -> None:
+    """Curves over epochs, panels side by side: title -> (rows with `epoch`, column -> its name)."""
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), facecolor="white")
+    for axis, (title, (rows, columns)) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        epochs = [row["epoch"] for row in rows]
+        for i, (column, name) in enumerate(columns.items()):
+            axis.plot(epochs, [row[column] for row in rows], ("-", "--")[i % 2], label=name, linewidth=1.5)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("epoch")
+        axis.legend(fontsize=8, frameon=False)
+        _plain(axis)
+    figure.tight_layout()
+    _save(figure, path, dpi=100)
+
+
+def training_curves(path: str | Path, cvae: Sequence[Mapping], cgan: Sequence[Mapping]) -> None:
+    """The CVAE's negative ELBO, the CGAN's losses and what its discriminator says, over epochs."""
+    panels = {
+        "CVAE: loss, nats per image": (cvae, {"train_loss": "training", "val_loss": "validation"}),
+        "CGAN: losses, nats": (cgan, {"d_loss": "discriminator", "g_loss": "generator"}),
+        "CGAN: probability of real": (cgan, {"d_real": "D(x)", "d_fake": "D(G(z|y))"}),
+    }
+    curves(path, panels)
+
+
+def accuracy_by_class(path: str | Path, accuracy: Mapping[str, Sequence[float]]) -> None:
+    """Bars: class accuracy in per cent, for each class and model. accuracy: model -> ten values in [0, 1]."""
+    figure = Figure(figsize=(9, 3.2), facecolor="white")
+    axis = figure.subplots()
+    width = 0.8 / len(accuracy)
+    for i, (name, values) in enumerate(accuracy.items()):
+        at = np.arange(len(values)) + (i - (len(accuracy) - 1) / 2) * width
+        axis.bar(at, 100 * np.asarray(values), width * 0.92, label=NAMES[name], color=COLOURS[name])
+    axis.set_xticks(range(10))
+    axis.set_xlabel("digit asked for")
+    axis.set_ylabel("read as that digit, %")
+    axis.set_ylim(0, 100)
+    axis.legend(ncols=len(accuracy), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    _plain(axis)
+    figure.tight_layout()
+    _save(figure, path, dpi=110)
+
+
+def _plain(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
+
+
+def _save(figure: Figure, path: str | Path, dpi: int) -> None:
+    buffer = io.BytesIO()
+    # Matplotlib writes its version into a PNG unless told not to.
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    files.write(path, buffer.getvalue())

@@ -1,0 +1,68 @@
+"""Which noise is drawn for samples, manifolds and the article's table; the models turn it into images."""
+
+from collections.abc import Callable
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from condgen import data
+from condgen.params import Section
+from condgen.randomness import generator
+
+BATCH = 1000  # images at once; changes no result
+
+Draw = Callable[[Tensor, Tensor], Tensor]
+"""(z `[n, latent_dim]`, labels `[n]`) -> images `[n, 784]` in [0, 1]."""
+
+
+class SampleParams(Section):
+    """Section `sample` of params.yaml."""
+
+    section: ClassVar[str] = "sample"
+    per_class: int = Field(ge=10, le=100_000)
+    table_epochs: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    manifold_steps: int = Field(ge=2, le=100)
+
+
+def sample(draw: Draw, latent_dim: int, per_class: int, seed: int, device: torch.device) -> dict:
+    """{images: uint8 [10 * per_class, 28, 28], labels: uint8 [10 * per_class]}, class after class.
+
+    z ~ N(0, I) is drawn for all images at once, so an image does not depend on the batch it is in.
+    """
+    labels = data.every_class(per_class)
+    z = torch.randn(len(labels), latent_dim, generator=generator(seed, "sample"))
+    return {"images": images(draw, z, labels, device), "labels": labels.numpy().astype(np.uint8)}
+
+
+def images(draw: Draw, z: Tensor, labels: Tensor, device: torch.device) -> np.ndarray:
+    """uint8 `[n, 28, 28]` for z `[n, latent_dim]` and labels `[n]`, drawn BATCH at a time."""
+    parts = zip(z.split(BATCH), labels.split(BATCH), strict=True)
+    return np.concatenate([data.to_uint8(draw(a.to(device), b.to(device))) for a, b in parts])
+
+
+def manifold(draw: Draw, steps: int, device: torch.device) -> np.ndarray:
+    """What each class looks like over a 2-D latent space: uint8 `[10, steps, steps, 28, 28]`.
+
+    z runs over the quantiles of N(0, 1) in both directions, so that every picture stands for the same
+    share of the prior (Kingma & Welling 2014, figure 4). z_1 grows to the right, z_2 upwards.
+    """
+    quantiles = torch.special.ndtri((torch.arange(steps) + 0.5) / steps)
+    up, right = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+    z = torch.stack([right.flatten(), up.flatten()], dim=1).repeat(data.CLASSES, 1)
+    labels = data.every_class(steps * steps)
+    return images(draw, z, labels, device).reshape(data.CLASSES, steps, steps, data.SIDE, data.SIDE)
+
+
+def table(
+    wanted: list[int], epochs: np.ndarray, images: np.ndarray, labels: np.ndarray
+) -> dict[int, np.ndarray]:
+    """One model's part of the article's table, from its history: epoch -> a picture a class, [10, 28, 28].
+
+    In place of epochs past the end of training stands the last one.
+    """
+    first = [int(np.argmax(labels == label)) for label in range(data.CLASSES)]
+    last = int(epochs[-1])
+    return {epoch: images[epoch - 1, first] for epoch in sorted({min(epoch, last) for epoch in wanted})}

@@ -1,0 +1,53 @@
+"""What several tests need: a small data set of real digits, and parameters as params.yaml has them."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# Before anything imports MLflow.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+from condgen import cgan, classifier, cvae, data, download, files, params
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def npz(tmp_path_factory) -> Path:
+    """The bundled digits as a data set file."""
+    path = tmp_path_factory.mktemp("data") / "mnist.npz"
+    p = download.DataParams(dataset="MNIST", source="bundled", timeout=1)
+    files.write_npz(path, **download.get(p, ROOT))
+    return path
+
+
+@pytest.fixture(scope="session")
+def split(npz) -> data.Split:
+    return data.load(npz, data.SplitParams(validation=5000))
+
+
+@pytest.fixture(scope="session")
+def cvae_params() -> cvae.CVAEParams:
+    return params.read(cvae.CVAEParams, ROOT / "params.yaml").model_copy(update={"epochs": 2})
+
+
+@pytest.fixture(scope="session")
+def cgan_params() -> cgan.CGANParams:
+    return params.read(cgan.CGANParams, ROOT / "params.yaml").model_copy(update={"epochs": 2})
+
+
+@pytest.fixture(scope="session")
+def classifier_params() -> classifier.ClassifierParams:
+    return params.read(classifier.ClassifierParams, ROOT / "params.yaml")
+
+
+@pytest.fixture
+def gen() -> torch.Generator:
+    return torch.Generator().manual_seed(1)

@@ -1,0 +1,172 @@
+"""The CGAN's losses mean what the papers say, each step moves its own network, labels reach both."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from condgen import cgan, data, randomness, training
+from condgen.errors import UserError
+
+LN2 = math.log(2)
+
+
+@pytest.fixture
+def model(cgan_params):
+    return cgan.build(cgan_params, seed=0)
+
+
+def test_an_undecided_discriminator_costs_the_values_of_the_paper():
+    # D = 1/2 everywhere is the optimum against a perfect generator: the game is then worth -log 4.
+    zero = torch.zeros(3)
+    torch.testing.assert_close(cgan.discriminator_loss(zero, zero, smooth=0), torch.full((3,), 2 * LN2))
+    torch.testing.assert_close(cgan.generator_loss(zero, "non-saturating"), torch.full((3,), LN2))
+    torch.testing.assert_close(cgan.generator_loss(zero, "min-max"), torch.full((3,), -LN2))
+
+
+def test_the_losses_are_the_papers_formulas(gen):
+    real, fake = torch.randn(2, 50, generator=gen, dtype=torch.float64) * 3
+    d_real, d_fake = real.sigmoid(), fake.sigmoid()
+    expected = -d_real.log() - (1 - d_fake).log()
+    torch.testing.assert_close(cgan.discriminator_loss(real, fake, smooth=0), expected)
+    torch.testing.assert_close(cgan.generator_loss(fake, "non-saturating"), -d_fake.log())
+    torch.testing.assert_close(cgan.generator_loss(fake, "min-max"), (1 - d_fake).log())
+
+
+def test_smoothing_is_one_sided():
+    # With real targets of 0.95 the best D(x) is 0.95; the best D(G(z|y)) stays 0.
+    logits = torch.linspace(-12, 12, 4801, dtype=torch.float64)
+    never = torch.full_like(logits, -30)
+    best_on_real = logits[cgan.discriminator_loss(logits, never, smooth=0.05).argmin()].sigmoid()
+    assert float(best_on_real) == pytest.approx(0.95, abs=1e-3)
+    on_fake = cgan.discriminator_loss(never * 0, logits, smooth=0.05)
+    assert bool((on_fake.diff() > 0).all())
+
+
+def test_both_generator_losses_pull_the_same_way_and_only_min_max_saturates():
+    logit = torch.tensor([-6.0], requires_grad=True)  # a discriminator that is sure of a fake
+    slopes = {
+        form: float(torch.autograd.grad(cgan.generator_loss(logit, form).sum(), logit)[0])
+        for form in ("non-saturating", "min-max")
+    }
+    assert slopes["non-saturating"] == pytest.approx(-1, abs=0.01)
+    assert -0.01 < slopes["min-max"] < 0
+
+
+def step(model, p, gen, smoothing=None):
+    x, y = torch.rand(100, 784, generator=gen) * 2 - 1, data.one_hot(torch.arange(100) % 10)
+    optimizers = tuple(torch.optim.SGD(network.parameters(), lr=0.1) for network in (model.G, model.D))
+    z, masks = next(cgan.draw_noise(p, gen))
+    return cgan.train_step(model, optimizers, x, y, z, masks, p), (x, y, z, masks)
+
+
+def test_a_step_is_one_discriminator_step_then_one_generator_step(model, cgan_params, gen):
+    before = copy.deepcopy(model)
+    _, (x, y, z, masks) = step(model, cgan_params, gen)
+    # The same by hand, with plain autograd on copies.
+    expected = copy.deepcopy(before)
+    g1, g2, d1, d2, e1, e2 = masks.split([100, 100, 200, 200, 100, 100])
+    fake = expected.generate(z, y, (g1, g2))
+    real_logit = expected.discriminate(x, y, (d1[:100], d2[:100]))
+    fake_logit = expected.discriminate(fake, y, (d1[100:], d2[100:]))
+    d_loss = cgan.discriminator_loss(real_logit, fake_logit, cgan_params.smooth).mean()
+    d_gradients = torch.autograd.grad(d_loss, list(expected.D.parameters()), retain_graph=True)
+    with torch.no_grad():
+        for weight, gradient in zip(expected.D.parameters(), d_gradients, strict=True):
+            weight -= 0.1 * gradient
+    fake = expected.generate(z, y, (g1, g2))
+    g_loss = cgan.generator_loss(expected.discriminate(fake, y, (e1, e2)), "non-saturating").mean()
+    g_gradients = torch.autograd.grad(g_loss, list(expected.G.parameters()))
+    with torch.no_grad():
+        for weight, gradient in zip(expected.G.parameters(), g_gradients, strict=True):
+            weight -= 0.1 * gradient
+    for (name, ours), theirs in zip(model.named_parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_reports_detached_numbers(model, cgan_params, gen):
+    numbers, _ = step(model, cgan_params, gen)
+    assert set(numbers) == {"d_loss", "g_loss", "d_real", "d_fake"}
+    assert not any(value.requires_grad for value in numbers.values())
+    assert 0 < float(numbers["d_real"]) < 1
+
+
+def test_the_label_reaches_generator_and_discriminator(model, gen):
+    y = data.one_hot(torch.arange(10))
+    other = y.roll(1, dims=1)
+    z, x = torch.randn(10, 100, generator=gen), torch.rand(10, 784, generator=gen)
+    assert not torch.allclose(model.generate(z, y), model.generate(z, other))
+    assert not torch.allclose(model.discriminate(x, y), model.discriminate(x, other))
+
+
+def test_without_conditioning_no_network_sees_the_label(cgan_params, gen):
+    plain = cgan.build(cgan_params.model_copy(update={"conditional": False}), seed=0)
+    y = data.one_hot(torch.arange(10))
+    other = y.roll(1, dims=1)
+    z, x = torch.randn(10, 100, generator=gen), torch.rand(10, 784, generator=gen)
+    assert torch.equal(plain.generate(z, y), plain.generate(z, other))
+    assert torch.equal(plain.discriminate(x, y), plain.discriminate(x, other))
+    assert (plain.G.hidden1.in_features, plain.D.hidden1.in_features) == (100, 784)
+
+
+def test_the_layers_are_the_articles(model):
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
+    assert shapes == {
+        "G.hidden1.weight": (128, 110),
+        "G.hidden2.weight": (128, 128),
+        "G.out.weight": (784, 128),
+        "D.hidden1.weight": (128, 794),
+        "D.hidden2.weight": (128, 128),
+        "D.out.weight": (1, 128),
+    }
+
+
+def test_dropout_works_in_training_and_is_off_when_drawing(model, cgan_params, gen):
+    z, masks = next(cgan.draw_noise(cgan_params, gen))
+    y = data.one_hot(torch.arange(100) % 10)
+    m1, m2 = masks[:100], masks[100:200]
+    assert not torch.allclose(model.generate(z, y, (m1, m2)), model.generate(z, y))
+    labels = torch.arange(100) % 10
+    assert torch.equal(cgan.draw(model, z, labels), cgan.draw(model, z, labels))
+    torch.testing.assert_close(cgan.draw(model, z, labels), (model.generate(z, y).detach() + 1) / 2)
+
+
+def test_the_noise_of_every_step_is_new(cgan_params, gen):
+    noise = cgan.draw_noise(cgan_params, gen)
+    steps = [next(noise) for _ in range(cgan.NOISE_STEPS + 2)]
+    for kind in (0, 1):
+        assert len({s[kind].numpy().tobytes() for s in steps}) == len(steps)
+
+
+def train(split, p, seed):
+    model = cgan.build(p, seed)
+    numbers = [n for _, n in cgan.train(model, split, p, seed, training.Progress("cgan", p.epochs))]
+    return model, numbers
+
+
+def test_every_epoch_has_its_own_order_and_noise(split, cgan_params, monkeypatch):
+    asked = []
+
+    def recording(seed, stream, epoch=0, device="cpu"):
+        asked.append((seed, stream, epoch))
+        return randomness.generator(seed, stream, epoch, device)
+
+    monkeypatch.setattr(cgan, "generator", recording)
+    train(split, cgan_params, seed=5)
+    for stream in ("cgan/shuffle", "cgan/noise"):
+        assert [key for key in asked if key[1] == stream] == [(5, stream, 1), (5, stream, 2)]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(split, cgan_params):
+    (a, numbers), (b, _), (c, _) = (train(split, cgan_params, seed) for seed in (3, 3, 4))
+    for name, weight in a.state_dict().items():
+        assert torch.equal(weight, b.state_dict()[name]), name
+        assert not torch.equal(weight, c.state_dict()[name]), name
+    assert [set(n) for n in numbers] == [{"d_loss", "g_loss", "d_real", "d_fake"}] * 2
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(split, cgan_params):
+    p = cgan_params.model_copy(update={"batch_size": 50_000})
+    with pytest.raises(UserError, match="batch_size is 50000: allowed is at most the 3600"):
+        train(split, p, seed=0)

@@ -1,0 +1,242 @@
+"""The data set arrives from a folder, a server or the package, whole and checked, or the reason is said."""
+
+import gzip
+import hashlib
+import http.server
+import os
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision import datasets
+
+from condgen import download, files
+from condgen.errors import UserError
+
+
+def idx(array):
+    """An array in the format of the original files, gzipped."""
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder that serves a tiny MNIST, and a torchvision that expects just those files and no mirror."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "train-images-idx3-ubyte": rng.integers(0, 256, (30, 28, 28), dtype=np.uint8),
+        "train-labels-idx1-ubyte": rng.integers(0, 10, 30, dtype=np.uint8),
+        "t10k-images-idx3-ubyte": rng.integers(0, 256, (10, 28, 28), dtype=np.uint8),
+        "t10k-labels-idx1-ubyte": rng.integers(0, 10, 10, dtype=np.uint8),
+    }
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    resources = []
+    for name, array in arrays.items():
+        content = idx(array)
+        (folder / f"{name}.gz").write_bytes(content)
+        resources.append((f"{name}.gz", hashlib.md5(content).hexdigest()))
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
+    return folder
+
+
+@pytest.fixture
+def serve():
+    """Starts web servers: serve(handler class) -> address."""
+    servers = []
+
+    def start(handler):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def handler(respond):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            try:
+                respond(self, self.path.rsplit("/", 1)[1])
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+
+        def log_message(self, *args):
+            pass
+
+    return Handler
+
+
+def whole(folder):
+    def respond(request, name):
+        content = (folder / name).read_bytes()
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+    return respond
+
+
+def corrupt(request, name):
+    request.send_response(200)
+    request.end_headers()
+    request.wfile.write(b"<html>please log in to this network</html>")
+
+
+def missing(request, name):
+    request.send_error(404)
+
+
+def silent(request, name):
+    time.sleep(3)
+
+
+def trickle(request, name):
+    request.send_response(200)
+    request.end_headers()
+    for _ in range(100):
+        request.wfile.write(b"x")
+        time.sleep(0.05)
+
+
+def endless(request, name):
+    request.send_response(200)
+    request.end_headers()
+    while True:
+        request.wfile.write(b"x" * 2**20)
+
+
+def get(mirror, root=Path("."), source="mirrors", dataset="MNIST", timeout=0.5):
+    p = download.DataParams(dataset=dataset, source=source, timeout=timeout)
+    return download.get(p, root, mirror)
+
+
+def test_a_folder_and_a_server_give_the_same_bytes(mirror, serve, tmp_path):
+    address = serve(handler(whole(mirror)))
+    for name, place in {"a": str(mirror), "b": address, "c": mirror.as_uri()}.items():
+        files.write_npz(tmp_path / name, **get(place))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+    x_train, y_test, source = files.read_npz(tmp_path / "a", "x_train", "y_test", "source")
+    assert (x_train.dtype, x_train.shape, y_test.shape) == (np.uint8, (30, 28, 28), (10,))
+    expected = np.random.default_rng(0).integers(0, 256, (30, 28, 28), dtype=np.uint8)
+    assert np.array_equal(x_train, expected)
+    assert str(source) == "MNIST, all 40 images"
+
+
+def test_a_relative_folder_counts_from_the_root(mirror, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(get("mirror", root=tmp_path)["x_train"]) == 30
+    with pytest.raises(UserError, match="is not a folder"):
+        get("mirror", root=tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("respond", "said"),
+    [
+        (corrupt, "train-images-idx3-ubyte.gz is corrupt"),
+        (missing, "404"),
+        (silent, "silent for too long"),
+        (trickle, "slower than 20 kB/s"),
+        (endless, "is larger than 64 MiB"),
+    ],
+)
+def test_a_bad_mirror_is_passed_over_with_a_line_that_says_why(
+    mirror, serve, monkeypatch, capsys, respond, said
+):
+    bad, good = serve(handler(respond)), serve(handler(whole(mirror)))
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [good])
+    start = time.monotonic()
+    assert len(get(bad)["x_train"]) == 30
+    assert time.monotonic() - start < 5
+    lines = [line for line in capsys.readouterr().out.splitlines() if "passed over" in line]
+    assert len(lines) == 1
+    assert bad in lines[0]
+    assert said in lines[0]
+
+
+def test_what_one_mirror_served_whole_is_not_fetched_again(mirror, serve, monkeypatch):
+    asked = []
+
+    def half(request, name):
+        (whole(mirror) if name.startswith("train") else corrupt)(request, name)
+
+    def counting(request, name):
+        asked.append(name)
+        whole(mirror)(request, name)
+
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [serve(handler(counting))])
+    get(serve(handler(half)))
+    assert asked == ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+
+
+def test_mirrors_only_names_each_mirror_and_why_it_failed(mirror, serve, monkeypatch, tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        down = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+    bad = serve(handler(corrupt))
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [down, bad])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError) as caught:
+        get(str(tmp_path / "empty"))
+    text = str(caught.value)
+    assert f"{tmp_path / 'empty'}: train-images-idx3-ubyte.gz is not there" in text
+    assert f"{down}: [Errno 111] Connection refused" in text
+    assert f"{bad}: train-images-idx3-ubyte.gz is corrupt" in text
+    assert "Set MNIST_MIRROR" in text
+
+
+def test_auto_falls_back_loudly_and_says_how_to_get_the_full_set(mirror, tmp_path, capsys):
+    arrays = get(str(tmp_path), source="auto")
+    out = capsys.readouterr().out
+    assert "WARNING" in out
+    assert "5,000" in out
+    assert "dvc repro --force --single-item download" in out
+    assert "bundled" in download.summary(arrays)["data"]
+
+
+def test_the_bundled_digits_are_balanced_and_disjoint():
+    arrays = get(None, source="bundled")
+    assert (len(arrays["y_train"]), len(arrays["y_test"])) == (4000, 1000)
+    assert np.bincount(arrays["y_train"]).tolist() == [400] * 10
+    assert np.bincount(arrays["y_test"]).tolist() == [100] * 10
+    assert np.bincount(arrays["y_train"][:400]).tolist() == [40] * 10, "validation is balanced too"
+    both = {x.tobytes() for x in arrays["x_train"]} & {x.tobytes() for x in arrays["x_test"]}
+    assert not both
+    assert arrays["x_train"].dtype == np.uint8
+    assert arrays["x_train"].max() == 255
+
+
+@pytest.mark.parametrize("source", ["auto", "bundled"])
+def test_other_data_sets_have_no_bundled_images(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [])
+    with pytest.raises(UserError, match=r"no mirror serves FashionMNIST|only MNIST is bundled"):
+        get(str(tmp_path), source=source, dataset="FashionMNIST")
+
+
+def test_a_mirror_of_another_data_set_is_not_taken_for_this_one(mirror, monkeypatch):
+    monkeypatch.setattr(datasets.KMNIST, "mirrors", [])
+    with pytest.raises(UserError, match="is corrupt: its MD5 is not"):
+        get(str(mirror), dataset="KMNIST")
+
+
+@pytest.mark.skipif("MNIST_MIRROR" not in os.environ, reason="MNIST_MIRROR names no mirror of the real files")
+def test_the_real_files(root, tmp_path):
+    arrays = get(os.environ["MNIST_MIRROR"], root=root, timeout=20)
+    assert arrays["x_train"].shape == (60_000, 28, 28)
+    assert arrays["x_test"].shape == (10_000, 28, 28)
+    # The first labels of MNIST, as everybody knows them.
+    assert arrays["y_train"][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert str(arrays["source"]) == "MNIST, all 70,000 images"

@@ -1,0 +1,94 @@
+"""dvc.yaml names what each stage really uses: DVC does not follow imports."""
+
+import ast
+import re
+
+import pytest
+import yaml
+
+STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
+# They change no output (DESIGN: "tracking is left out of deps on purpose").
+NO_OUTPUT = {"tracking", "preflight"}
+# Files a module reads beside itself.
+READS = {"report": {"src/condgen/report.html.j2"}}
+
+
+def imports(path):
+    """Modules of condgen that a file imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "condgen":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("condgen."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("condgen.")}
+    return found - NO_OUTPUT
+
+
+def closure(root, path):
+    """All files of the package that a stage runs."""
+    modules, todo = set(), imports(path)
+    while todo:
+        module = todo.pop()
+        modules.add(module)
+        todo |= imports(root / f"src/condgen/{module}.py") - modules
+    return {f"src/condgen/{m}.py" for m in modules} | {f for m in modules for f in READS.get(m, ())}
+
+
+@pytest.fixture(scope="module")
+def pipeline(root):
+    return yaml.safe_load((root / "dvc.yaml").read_text())
+
+
+def test_the_stages_are_the_owners(pipeline):
+    assert list(pipeline["stages"]) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_imports_and_the_files_it_reads(root, pipeline, stage):
+    spec, script = pipeline["stages"][stage], root / f"stages/{stage}.py"
+    code = {dep for dep in spec["deps"] if not dep.startswith("data/")}
+    assert code == closure(root, script) | {f"stages/{stage}.py"}
+    assert spec["cmd"] == f"python stages/{stage}.py"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_file_below_data_that_a_stage_names_is_a_dep_or_an_out(root, pipeline, stage):
+    spec, text = pipeline["stages"][stage], (root / f"stages/{stage}.py").read_text()
+    known = [*spec["deps"], *spec["outs"], *(next(iter(m)) for m in spec.get("metrics", []))]
+    for path in re.findall(r'"(data/[\w./%]+)"', text):
+        stem = path.split("%")[0]
+        assert any(k.startswith(stem) or stem.startswith(k + "/") for k in known), path
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_sections_the_stage_reads(root, pipeline, stage):
+    text = (root / f"stages/{stage}.py").read_text()
+    listed = {p.split(".")[0] for p in pipeline["stages"][stage].get("params", [])}
+    sections = {
+        "DataParams": "data", "SplitParams": "split", "ClassifierParams": "classifier",
+        "CVAEParams": "cvae", "CGANParams": "cgan", "SampleParams": "sample",
+    }  # fmt: skip
+    read = {sections[name] for name in re.findall(r"params\.read\(\w+\.(\w+)\)", text)}
+    assert listed == read | ({"seed"} if "read_seed()" in text else set())
+
+
+def test_a_change_of_one_model_does_not_touch_the_other(pipeline):
+    other = {"train_cvae": "cgan", "train_cgan": "cvae"}
+    for stage, module in other.items():
+        assert f"src/condgen/{module}.py" not in pipeline["stages"][stage]["deps"]
+        assert module not in pipeline["stages"][stage]["params"]
+
+
+def test_only_tracking_and_serving_know_mlflow(root):
+    users = {
+        path.stem
+        for path in (root / "src/condgen").glob("*.py")
+        if re.search(r"^\s*(import|from) mlflow", path.read_text(), re.MULTILINE)
+    }
+    assert users == {"tracking", "serving"}
+
+
+def test_analytics_are_off(root):
+    assert "analytics = false" in (root / ".dvc/config").read_text()

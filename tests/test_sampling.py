@@ -1,0 +1,67 @@
+"""Which noise makes which picture."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from condgen import data, sampling
+
+CPU = torch.device("cpu")
+
+
+def echo(z, labels):
+    """A "model" whose picture shows its label and its z: pixel 0 the label, pixel 1 and 2 the code."""
+    x = torch.zeros(len(z), 784)
+    x[:, 0] = labels / 255
+    x[:, 1:3] = torch.special.ndtr(z[:, :2])
+    return x
+
+
+def test_every_class_gets_the_same_count_and_its_own_label():
+    out = sampling.sample(echo, 2, 13, seed=0, device=CPU)
+    assert out["images"].shape == (130, 28, 28)
+    assert out["images"].dtype == out["labels"].dtype == np.uint8
+    assert np.bincount(out["labels"]).tolist() == [13] * 10
+    assert np.array_equal(out["images"][:, 0, 0], out["labels"])
+
+
+def test_an_image_does_not_depend_on_the_batch_it_is_drawn_in(monkeypatch):
+    whole = sampling.sample(echo, 2, 30, seed=0, device=CPU)["images"]
+    monkeypatch.setattr(sampling, "BATCH", 7)
+    assert np.array_equal(whole, sampling.sample(echo, 2, 30, seed=0, device=CPU)["images"])
+
+
+def test_the_seed_decides():
+    a, b, c = (sampling.sample(echo, 2, 10, seed=s, device=CPU)["images"] for s in (0, 0, 1))
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_the_manifold_runs_over_the_quantiles_right_and_up():
+    m = sampling.manifold(echo, 5, CPU)
+    assert m.shape == (10, 5, 5, 28, 28)
+    # Pixels 1 and 2 are the quantiles of z_1 and z_2: 10 %, 30 %, ... 90 % of 255.
+    shares = (np.array([0.1, 0.3, 0.5, 0.7, 0.9]) * 255).round()
+    assert np.allclose(m[4, 2, :, 0, 1], shares, atol=1)
+    assert np.allclose(m[4, :, 2, 0, 2], shares[::-1], atol=1)
+    assert (m[4, :, :, 0, 0] == 4).all()
+
+
+def test_the_table_takes_the_wanted_epochs_and_in_place_of_untrained_ones_the_last():
+    labels = data.every_class(10).numpy()
+    images = np.zeros((12, 100, 28, 28), np.uint8)
+    images[:] = np.arange(1, 13)[:, None, None, None]
+    images[:, :, 0, 0] = labels
+    table = sampling.table([1, 10, 25], np.arange(1, 13), images, labels)
+    assert list(table) == [1, 10, 12]
+    for epoch, row in table.items():
+        assert row.shape == (10, 28, 28)
+        assert row[:, 0, 0].tolist() == list(range(10))
+        assert (row[:, 1:] == epoch).all()
+    assert list(sampling.table([1, 10, 25], np.arange(1, 3), images, labels)) == [1, 2]
+
+
+def test_epoch_zero_is_no_epoch():
+    with pytest.raises(ValidationError):
+        sampling.SampleParams(per_class=10, table_epochs=[0], manifold_steps=5)
