@@ -8,9 +8,14 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro test ui lint clean setup constraints readme
+.PHONY: repro full test ui lint clean setup constraints readme
 
 repro: setup
+	dvc repro
+
+# After a run on the bundled digits: gets the full data set (MNIST_MIRROR, then the mirrors), and runs again.
+full: setup
+	dvc repro --force --single-item download
 	dvc repro
 
 test: setup
@@ -44,5 +49,5 @@ clean:
 
 # Pins what is installed now, after an upgrade by hand that passed the tests.
 constraints:
-	{ head -1 constraints.txt; python -m pip freeze --exclude-editable; } > .constraints.new
+	{ head -1 constraints.txt; python -m pip freeze --exclude-editable --exclude setuptools --exclude condgen; } > .constraints.new
 	mv .constraints.new constraints.txt

@@ -11,7 +11,7 @@ from condgen import download, files, params, tracking
 
 def main():
     p = params.read(download.DataParams)
-    with tracking.stage("download", ["data"], reads=[], writes=["data/mnist.npz"]) as run:
+    with tracking.stage("download") as run:
         arrays = download.get(p, tracking.root(), os.environ.get("MNIST_MIRROR"))
         files.write_npz("data/mnist.npz", **arrays)
         numbers = download.summary(arrays)

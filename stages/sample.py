@@ -16,9 +16,7 @@ PLOTS = "data/plots/sample"
 def main():
     p, seed = params.read(sampling.SampleParams), params.read_seed()
     device = training.choose_device()
-    reads = ["data/models/cvae", "data/models/cgan", "data/history/cvae.npz", "data/history/cgan.npz"]
-    writes = ["data/samples/cvae.npz", "data/samples/cgan.npz", PLOTS]
-    with tracking.stage("sample", ["seed", "sample"], reads, writes) as run:
+    with tracking.stage("sample") as run:
         run.tags(training.machine(device))
         histories, table = {}, {}
         for name, (network, draw) in MODELS.items():
@@ -27,10 +25,19 @@ def main():
             samples = sampling.sample(draw_images, model.config["latent_dim"], p.per_class, seed, device)
             files.write_npz("data/samples/%s.npz" % name, **samples)
             figures.class_grid("%s/%s_classes.png" % (PLOTS, name), samples["images"], samples["labels"])
-            if name == "cvae" and model.config["latent_dim"] == 2:
-                figures.manifold(
-                    PLOTS + "/cvae_manifold.png", sampling.manifold(draw_images, p.manifold_steps, device)
-                )
+            figures.grid(
+                "%s/%s_same_noise.png" % (PLOTS, name),
+                sampling.same_noise(draw_images, model.config["latent_dim"], 10, seed, device),
+                columns=10,
+            )
+            figures.grid(
+                "%s/%s_interpolation.png" % (PLOTS, name),
+                sampling.interpolation(draw_images, model.config["latent_dim"], 15, seed, device),
+                columns=15,
+            )
+            if model.config["latent_dim"] == 2:
+                manifold = sampling.manifold(draw_images, p.manifold_steps, device)
+                figures.manifold("%s/%s_manifold.png" % (PLOTS, name), manifold)
             epochs, images, labels = files.read_npz(
                 "data/history/%s.npz" % name, "epochs", "images", "labels"
             )

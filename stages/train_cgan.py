@@ -12,8 +12,7 @@ from condgen import cgan, data, files, params, tracking, training
 def main():
     p, split, seed = params.read(cgan.CGANParams), params.read(data.SplitParams), params.read_seed()
     device = training.choose_device()
-    writes = ["data/models/cgan", "data/history/cgan.npz", "data/plots/cgan.csv"]
-    with tracking.stage("train_cgan", ["seed", "cgan", "split"], ["data/mnist.npz"], writes) as run:
+    with tracking.stage("train_cgan") as run:
         run.tags(training.machine(device))
         images = data.load("data/mnist.npz", split, device)
         run.dataset("data/mnist.npz", images.source, "training")

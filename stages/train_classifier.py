@@ -12,8 +12,7 @@ from condgen import classifier, data, files, params, tracking, training
 def main():
     p, split = params.read(classifier.ClassifierParams), params.read(data.SplitParams)
     device = training.choose_device()
-    writes = ["data/models/classifier", "data/plots/classifier.csv"]
-    with tracking.stage("train_classifier", ["classifier", "split"], ["data/mnist.npz"], writes) as run:
+    with tracking.stage("train_classifier") as run:
         run.tags(training.machine(device))
         images = data.load("data/mnist.npz", split, device)
         run.dataset("data/mnist.npz", images.source, "training")
@@ -21,7 +20,7 @@ def main():
         progress = training.Progress("classifier", p.epochs)
         rows, _ = training.record(classifier.train(model, images, p, progress), progress, run)
         loss, accuracy = classifier.score(model, images.test)
-        print("classifier  test accuracy %.2f %%" % (100 * accuracy))
+        print("classifier  test accuracy %.2f %%" % (100 * accuracy), flush=True)
 
         numbers = training.summary(rows[-1], model, images.source)
         numbers.update(test_loss=loss, test_accuracy=accuracy)

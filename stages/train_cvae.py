@@ -6,14 +6,13 @@ import sys
 # The package of this very checkout: an editable install would import another copy's.
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src"))
 import condgen.preflight  # first: it says in one line what a wrong Python lacks
-from condgen import cvae, data, files, params, tracking, training
+from condgen import cvae, data, files, intervals, params, tracking, training
 
 
 def main():
     p, split, seed = params.read(cvae.CVAEParams), params.read(data.SplitParams), params.read_seed()
     device = training.choose_device()
-    writes = ["data/models/cvae", "data/history/cvae.npz", "data/plots/cvae.csv"]
-    with tracking.stage("train_cvae", ["seed", "cvae", "split"], ["data/mnist.npz"], writes) as run:
+    with tracking.stage("train_cvae") as run:
         run.tags(training.machine(device))
         images = data.load("data/mnist.npz", split, device)
         run.dataset("data/mnist.npz", images.source, "training")
@@ -27,12 +26,15 @@ def main():
             draw=lambda: data.to_uint8(cvae.draw(model, z, labels)),
         )
 
+        elbo, bound = cvae.likelihood_bounds(model, images.test, seed)
         numbers = training.summary(rows[-1], model, images.source)
+        numbers.update(intervals.named("test_elbo", elbo), **intervals.named("test_iwae_bound", bound))
         files.write_model("data/models/cvae", model.state_dict(), dict(model.config, model="cvae"))
         training.write_history("data/history/cvae.npz", history, labels)
         files.write_csv("data/plots/cvae.csv", rows)
         files.write_json("data/metrics/train_cvae.json", numbers)
 
+        run.numbers({key: numbers[key] for key in ("test_elbo", "test_iwae_bound")})
         run.model("cvae", "data/models/cvae")
         run.artifacts("data/plots/cvae.csv", "data/metrics/train_cvae.json")
 

@@ -13,6 +13,7 @@ def main() -> None:
     results = json.loads((root / "data/metrics/evaluate.json").read_text())
     print(json.dumps(results, indent=1))
     assert (root / "data/report.html").stat().st_size > 100_000
+    assert results["data"] == "MNIST, all 70,000 images"
     assert results["cvae"]["class_accuracy"] > 0.9, "two epochs are enough for a CVAE to obey the label"
     assert results["real"]["frechet_distance"] < results["cvae"]["frechet_distance"]
 

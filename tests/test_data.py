@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from condgen import data, files
+from condgen import data, files, params
 from condgen.errors import UserError
 
 
@@ -36,8 +36,10 @@ def test_validation_takes_at_most_a_tenth(tmp_path):
     assert (len(split.validation), len(split.train)) == (10, 90)
 
 
-def test_the_articles_split_of_the_full_set():
-    assert min(5000, 60_000 // 10) == 5000  # the cap does not bite: 55,000 / 5,000 / 10,000
+def test_the_articles_split_of_the_full_set(tmp_path, root):
+    p = params.read(data.SplitParams, root / "params.yaml")
+    split = data.load(save(tmp_path / "x.npz", 60_000, 10_000), p)
+    assert (len(split.train), len(split.validation), len(split.test)) == (55_000, 5_000, 10_000)
 
 
 @pytest.mark.parametrize(

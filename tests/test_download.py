@@ -219,6 +219,19 @@ def test_the_bundled_digits_are_balanced_and_disjoint():
     assert arrays["x_train"].max() == 255
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/mnist", "ftp://example.org/mnist"])
+def test_an_address_of_another_kind_is_said_to_be_one(mirror, address):
+    with pytest.raises(UserError, match=r"allowed are http\(s\):// and file:// addresses, or a folder"):
+        get(address)
+
+
+def test_a_password_in_an_address_is_not_shown(mirror, capsys):
+    with pytest.raises(UserError) as caught:
+        get("http://me:secret@127.0.0.1:9/")
+    assert "secret" not in str(caught.value) + capsys.readouterr().out
+    assert "http://me:***@127.0.0.1:9/" in str(caught.value)
+
+
 @pytest.mark.parametrize("source", ["auto", "bundled"])
 def test_other_data_sets_have_no_bundled_images(source, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [])

@@ -1,4 +1,4 @@
-"""The numbers mean what they say, and agree with an independent computation."""
+"""The numbers mean what they say, and agree with an independent computation on the same arrays."""
 
 import numpy as np
 import pytest
@@ -12,83 +12,246 @@ def logits_for(labels, strength=5.0):
     return torch.nn.functional.one_hot(labels, 10).float() * strength
 
 
+def cluster(gen, n=600, d=16, scale=1.0, shift=0.0):
+    return torch.randn(n, d, generator=gen) * scale + shift
+
+
 def test_class_accuracy_of_obedient_samples_is_one_and_of_shuffled_labels_a_tenth(gen):
     labels = data.every_class(500)
     accuracy, by_class = metrics.class_accuracy(logits_for(labels), labels)
-    assert accuracy == 1
+    assert accuracy.value == 1
+    assert 0.99 < accuracy.low < 1
     assert by_class == [1.0] * 10
     shuffled = labels[torch.randperm(len(labels), generator=gen)]
     accuracy, _ = metrics.class_accuracy(logits_for(shuffled), labels)
-    assert accuracy == pytest.approx(0.1, abs=0.02)
+    assert accuracy.value == pytest.approx(0.1, abs=0.02)
+    assert accuracy.low < accuracy.value < accuracy.high
 
 
-def test_class_accuracy_by_class_finds_the_bad_class():
+def test_class_accuracy_and_confusion_find_the_bad_class():
     labels = data.every_class(10)
-    read = torch.where(labels == 3, 8, labels)
-    accuracy, by_class = metrics.class_accuracy(logits_for(read), labels)
-    assert accuracy == pytest.approx(0.9)
+    logits = logits_for(torch.where(labels == 3, 8, labels))
+    accuracy, by_class = metrics.class_accuracy(logits, labels)
+    assert accuracy.value == pytest.approx(0.9)
     assert by_class == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
+    confusion = np.array(metrics.confusion(logits, labels))
+    assert confusion[3, 8] == 10
+    assert confusion[3, 3] == 0
+    assert confusion.sum() == 100
 
 
-def test_the_frechet_distance_of_a_set_to_itself_is_zero(gen):
-    x = torch.randn(500, 16, generator=gen)
-    assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+def test_distances_of_a_set_to_itself_are_zero(gen):
+    x = cluster(gen)
+    assert metrics.frechet_distance(x, x).value == pytest.approx(0, abs=1e-6)
+    y = cluster(gen)
+    assert abs(metrics.kernel_distance(x, y).value) < 0.05 * abs(metrics.kernel_distance(x, y + 1).value)
 
 
 def test_the_frechet_distance_of_shifted_gaussians_is_the_squared_shift(gen):
-    x = torch.randn(500, 16, generator=gen)
+    x = cluster(gen)
     shift = torch.zeros(16)
     shift[3] = 2
-    assert metrics.frechet_distance(x + shift, x) == pytest.approx(4, rel=1e-4)
+    assert metrics.frechet_distance(x + shift, x).value == pytest.approx(4, rel=1e-4)
 
 
 def test_a_collapsed_set_is_far_even_with_the_right_mean(gen):
-    x = torch.randn(2000, 16, generator=gen)
-    collapsed = x.mean(dim=0) + 0.01 * torch.randn(2000, 16, generator=gen)
+    x = cluster(gen, 2000)
+    collapsed = x.mean(dim=0) + cluster(gen, 2000, scale=0.01)
     # tr(S) = 16 is what is left when one of the two covariances vanishes.
-    assert metrics.frechet_distance(collapsed, x) == pytest.approx(16, rel=0.1)
+    assert metrics.frechet_distance(collapsed, x).value == pytest.approx(16, rel=0.1)
 
 
 def test_the_frechet_distance_agrees_with_scipy(gen):
-    mix = torch.randn(12, 12, generator=gen)
-    x, y = torch.randn(800, 12, generator=gen), torch.randn(700, 12, generator=gen) @ mix + 0.3
+    x, y = cluster(gen, 800, 12), cluster(gen, 700, 12) @ cluster(gen, 12, 12) + 0.3
     a, b = x.double().numpy(), y.double().numpy()
     s1, s2 = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     root = np.real(linalg.sqrtm(s1 @ s2))
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s1 + s2 - 2 * root)
-    assert metrics.frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+    assert metrics.frechet_distance(x, y).value == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_frechet_distance_is_exact_far_from_the_origin(gen):
     # In float32 the covariances of features around 3,000 would be lost in rounding.
     x, y = torch.randn(2, 800, 12, generator=gen, dtype=torch.float64)
-    near, far = metrics.frechet_distance(x, 2 * y), metrics.frechet_distance(x + 3000, 2 * y + 3000)
-    assert far == pytest.approx(near, rel=1e-6)
+    near = metrics.frechet_distance(x, 2 * y).value
+    assert metrics.frechet_distance(x + 3000, 2 * y + 3000).value == pytest.approx(near, rel=1e-6)
 
 
 def test_the_frechet_distance_stands_features_with_dead_units(gen):
-    x = torch.randn(300, 16, generator=gen).relu()
-    x[:, :8] = 0  # relu features that never fire make the covariance singular
-    y = torch.randn(300, 16, generator=gen).relu()
-    y[:, :8] = 0
-    assert 0 <= metrics.frechet_distance(x, y) < 1
+    x, y = cluster(gen, 300).relu(), cluster(gen, 300).relu()
+    x[:, :8] = y[:, :8] = 0  # relu features that never fire make the covariance singular
+    assert 0 <= metrics.frechet_distance(x, y).value < 1
+
+
+def test_the_kernel_distance_agrees_with_a_loop_over_pairs(gen):
+    x, y = cluster(gen, 40, 5), cluster(gen, 40, 5, shift=0.5)
+    k = lambda a, b: float((a @ b / 5 + 1) ** 3)  # noqa: E731
+    n = 40
+    xx = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    yy = sum(k(y[i], y[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    xy = sum(k(x[i], y[j]) for i in range(n) for j in range(n)) / n**2
+    value = metrics.kernel_distance(x, y)
+    assert value.value == pytest.approx(xx + yy - 2 * xy, rel=1e-4)
+    assert value.low is None, "one block has no spread"
+
+
+def test_the_kernel_distance_has_an_interval_over_blocks(gen):
+    x, y = cluster(gen, 6000, 4), cluster(gen, 6000, 4, shift=0.3)
+    value = metrics.kernel_distance(x, y)
+    assert value.n == 6
+    assert 0 < value.low < value.value < value.high
+
+
+def test_a_tight_cluster_inside_a_wide_one_is_precise_and_covers_little(gen):
+    real, tight = cluster(gen), cluster(gen, scale=0.1)
+    found = metrics.neighbourhoods(tight, real)
+    assert found["precision"].value > 0.99
+    assert found["recall"].value < 0.2
+    assert found["coverage"].value < 0.5
+    wide = metrics.neighbourhoods(cluster(gen, scale=3), real)
+    assert wide["precision"].value < 0.2
+    assert wide["recall"].value > 0.9
+
+
+def test_another_draw_of_the_same_distribution_is_the_ceiling(gen):
+    found = metrics.neighbourhoods(cluster(gen, 1000), cluster(gen, 1000))
+    assert found["density"].value == pytest.approx(1, abs=0.1)
+    assert found["coverage"].value > 0.9
+    # E[coverage] = 1 - C(n-1, k) ... = 1 - 1/2^k for equally many images (Naeem et al. 2020, lemma 2).
+    assert found["coverage"].value == pytest.approx(1 - 0.5**metrics.NEAREST, abs=0.03)
+
+
+def test_neighbourhoods_agree_with_a_plain_computation(gen):
+    x, r, k = cluster(gen, 120, 6, shift=0.4), cluster(gen, 100, 6), metrics.NEAREST
+    rr, xx, rx = torch.cdist(r, r), torch.cdist(x, x), torch.cdist(r, x)
+    r_radius, x_radius = rr.sort(dim=1).values[:, k], xx.sort(dim=1).values[:, k]
+    inside_real, inside_fake = rx < r_radius[:, None], rx < x_radius[None]
+    found = metrics.neighbourhoods(x, r)
+    assert found["precision"].value == pytest.approx(float(inside_real.any(dim=0).float().mean()))
+    assert found["recall"].value == pytest.approx(float(inside_fake.any(dim=1).float().mean()))
+    assert found["density"].value == pytest.approx(float(inside_real.float().sum(dim=0).mean() / k))
+    assert found["coverage"].value == pytest.approx(float((rx.min(dim=1).values < r_radius).float().mean()))
+
+
+def test_the_vendi_score_counts_different_images():
+    labels = data.every_class(6)
+    same = torch.ones(60, 32)
+    assert metrics.vendi_score(same, labels)[0].value == pytest.approx(1, abs=1e-6)
+    different = torch.eye(6, 32).repeat(10, 1)
+    value, by_class = metrics.vendi_score(different, labels)
+    assert value.value == pytest.approx(6)
+    assert by_class == pytest.approx([6] * 10)
+    two_kinds = torch.eye(2, 32).repeat_interleave(3, dim=0).repeat(10, 1)
+    assert metrics.vendi_score(two_kinds, labels)[0].value == pytest.approx(2)
+
+
+def test_the_vendi_score_agrees_with_the_similarity_matrix(gen):
+    x = cluster(gen, 300, 8)
+    labels = data.every_class(30)
+    part = torch.nn.functional.normalize(x[:30].double(), dim=1)
+    eigenvalues = torch.linalg.eigvalsh(part @ part.T / 30).clamp(min=1e-12)
+    expected = float(torch.exp(-(eigenvalues * eigenvalues.log()).sum()))
+    assert metrics.vendi_score(x, labels)[1][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_pairs_of_equal_images_have_ssim_one_and_unrelated_noise_little(gen):
+    labels = data.every_class(20)
+    same = torch.rand(10, 784, generator=gen).repeat_interleave(20, dim=0)
+    assert metrics.pairwise_ssim(same, labels).value == pytest.approx(1, abs=1e-5)
+    noise = metrics.pairwise_ssim(torch.rand(200, 784, generator=gen), labels)
+    assert noise.value < 0.1
+    assert noise.n == 100, "200 images are 100 disjoint pairs"
+
+
+def test_ssim_is_taken_within_a_class(gen):
+    # Every class has one picture: pairs within a class are equal, pairs across would not be.
+    pictures = torch.rand(10, 784, generator=gen)
+    labels = torch.randperm(200, generator=gen) % 10
+    assert metrics.pairwise_ssim(pictures[labels], labels).value == pytest.approx(1, abs=1e-5)
+
+
+def test_sharpness_is_one_for_real_images_below_when_blurred_above_when_noisy(split, gen):
+    x = split.test.x[:500]
+    assert metrics.sharpness(x, x).value == pytest.approx(1)
+    images = x.view(-1, 1, 28, 28)
+    blurred = torch.nn.functional.avg_pool2d(images, 3, stride=1, padding=1).flatten(1)
+    assert metrics.sharpness(blurred, x).value < 0.5
+    noisy = (x + 0.3 * torch.randn(x.shape, generator=gen)).clamp(0, 1)
+    assert metrics.sharpness(noisy, x).value > 1.5
+
+
+def test_sharpness_agrees_with_scipy(split):
+    from scipy.ndimage import laplace
+
+    x = split.test.x[:50]
+    expected = [laplace(image.view(28, 28).double().numpy(), mode="constant").var(ddof=1) for image in x]
+    value = metrics.sharpness(x, split.test.x[50:200])
+    below = [
+        laplace(i.view(28, 28).double().numpy(), mode="constant").var(ddof=1) for i in split.test.x[50:200]
+    ]
+    assert value.value == pytest.approx(np.mean(expected) / np.mean(below), rel=1e-4)
+
+
+def test_pictures_that_stand_still_are_stable_and_flicker_is_not():
+    still = torch.full((9, 20, 784), 0.5)
+    read = torch.zeros(9, 20, dtype=torch.int64)
+    found = metrics.stability(still, read, read[0])
+    assert {value.value for value in found.values()} == {0}
+    flicker = still.clone()
+    flicker[::2] = 0.75
+    read[::2] = 1
+    found = metrics.stability(flicker, read, torch.zeros(20, dtype=torch.int64))
+    assert found["picture_change"].value == pytest.approx(0.25)
+    assert found["reading_change"].value == 1
+    assert found["accuracy_change"].value == 1, "all right, all wrong, all right"
+
+
+def test_accuracy_can_stand_still_while_readings_change():
+    read = torch.zeros(9, 2, dtype=torch.int64)
+    read[::2, 0] = read[1::2, 1] = 1  # each epoch one of the two is right, in turn
+    found = metrics.stability(torch.zeros(9, 2, 784), read, torch.tensor([1, 1]))
+    assert found["reading_change"].value == 1
+    assert (found["accuracy_change"].value, found["accuracy_change"].high) == (0, None)
+
+
+def test_only_the_last_third_counts_for_stability(gen):
+    images = torch.rand(30, 20, 784, generator=gen)
+    images[20:] = 0.5
+    read = torch.zeros(30, 20, dtype=torch.int64)
+    assert metrics.stability(images, read, read[0])["picture_change"].value == 0
+    images[19] = 0.5  # the step from epoch 20 to 21 is not in the last third
+    assert metrics.stability(images, read, read[0])["picture_change"].value == 0
+    images[25] = 0.6
+    assert metrics.stability(images, read, read[0])["picture_change"].value == pytest.approx(
+        2 * 0.1 / 9, rel=1e-4
+    )
+
+
+def test_the_nearest_image_is_found(gen):
+    reference = torch.rand(50, 784, generator=gen)
+    rows, distances = metrics.nearest(reference[[7, 3]] + 0.001, reference)
+    assert rows.tolist() == [7, 3]
+    assert float(distances.max()) == pytest.approx(0.001 * 28, rel=0.05)
 
 
 def test_real_images_are_the_first_of_every_class_and_no_more_than_the_rarest_has(split):
     some = metrics.same_count_per_class(split.train, 50)
     assert torch.equal(some.y, data.every_class(50))
-    first_seven = split.train.x[split.train.y == 7][0]
-    assert torch.equal(some.x[350], first_seven)
+    assert torch.equal(some.x[350], split.train.x[split.train.y == 7][0])
     rarest = int(torch.bincount(split.train.y).min())
     assert len(metrics.same_count_per_class(split.train, 10_000)) == 10 * rarest
 
 
-def test_compare_holds_every_number_and_its_sample_size(gen):
-    labels = data.every_class(20)
+def test_every_number_of_a_set_is_a_described_metric(split, gen):
+    drawn = metrics.same_count_per_class(split.train, 20)
     features = torch.randn(200, 8, generator=gen)
-    numbers = metrics.compare(features, logits_for(labels), labels, features)
-    assert numbers["images"] == 200
-    assert metrics.headline(numbers) == {
-        "class_accuracy": 1.0,
-        "frechet_distance": pytest.approx(0, abs=1e-6),
+    values, by_class = metrics.compare(drawn, features, logits_for(drawn.y), split.test, features)
+    described = {metric.key for metric in metrics.METRICS}
+    assert set(values) < described
+    elsewhere = {
+        "gan_train",
+        "parzen_log_likelihood",
+        *(m.key for m in metrics.METRICS if m.group == "stability"),
     }
+    assert described - set(values) == elsewhere
+    assert len(by_class["class_accuracy_by_digit"]) == 10

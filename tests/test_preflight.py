@@ -1,5 +1,6 @@
 """A wrong Python, a missing package or a wrong value is one line on stderr, however a stage is started."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -67,6 +68,22 @@ def test_a_python_without_the_packages_is_told_which(checkout, stage):
     assert "torch" in line
     assert "mlflow" in line
     assert "pip install -c constraints.txt" in line
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"stages/{s}.py" for s in STAGES), "src/condgen/preflight.py", "src/condgen/__init__.py"]
+)
+def test_what_an_old_python_reads_before_it_is_told_is_written_so_that_it_can(root, name):
+    """Python 2.7 knows no annotations, no f-strings, no keyword-only arguments."""
+    text = (root / name).read_text()
+    tree = ast.parse(text, feature_version=(3, 4))
+    new = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.AsyncFunctionDef, ast.Nonlocal)
+    found = [node for node in ast.walk(tree) if isinstance(node, new)]
+    found += [
+        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and (n.returns or n.args.kwonlyargs)
+    ]
+    assert [node.lineno for node in found] == []
+    assert text.isascii()
 
 
 def test_every_dependency_of_the_project_is_looked_for(root):

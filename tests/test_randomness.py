@@ -39,6 +39,17 @@ def test_a_dropout_mask_drops_its_share_and_keeps_the_mean(rate, gen):
     assert len(mask.unique()) == (1 if rate == 0 else 2)
 
 
+def test_masks_of_an_accelerator_drop_the_same_share(gen, monkeypatch):
+    class Elsewhere:  # a generator that says it is not on the CPU; torch.rand draws there all the same
+        device = torch.device("meta")
+
+    drawn = torch.rand(400, 500, generator=gen)
+    monkeypatch.setattr(torch, "rand", lambda shape, generator, device: drawn)
+    mask = dropout_mask(0.25, (400, 500), Elsewhere())
+    assert float((mask == 0).float().mean()) == pytest.approx(0.25, abs=0.006)
+    assert float(mask.max()) == pytest.approx(1 / 0.75)
+
+
 def test_dropout_masks_of_neighbours_are_independent(gen):
     mask = (dropout_mask(0.5, (1000, 128), gen) > 0).double()
     correlation = torch.corrcoef(mask.T) - torch.eye(128)

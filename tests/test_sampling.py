@@ -48,6 +48,31 @@ def test_the_manifold_runs_over_the_quantiles_right_and_up():
     assert (m[4, :, :, 0, 0] == 4).all()
 
 
+def test_one_noise_is_shown_under_every_label():
+    out = sampling.same_noise(echo, 2, 3, seed=0, device=CPU).reshape(3, 10, 28, 28)
+    assert (out[:, :, 0, 0] == np.arange(10)).all(), "a column is a label"
+    codes = out[:, :, 0, 1:3]
+    assert (codes == codes[:, :1]).all(), "a row is a code"
+    assert len(np.unique(codes[:, 0], axis=0)) == 3
+
+
+def test_interpolation_goes_from_one_code_to_another_within_a_class():
+    out = sampling.interpolation(echo, 2, 7, seed=0, device=CPU).reshape(10, 7, 28, 28)
+    assert (out[:, :, 0, 0] == np.arange(10)[:, None]).all()
+    assert (out[:, 0, 0, 1:3] != out[:, -1, 0, 1:3]).any()
+
+
+def test_slerp_keeps_the_ends_and_the_length(gen):
+    a, b = torch.nn.functional.normalize(torch.randn(2, 50, generator=gen), dim=1)
+    path = sampling.slerp(a, b, torch.linspace(0, 1, 9).view(-1, 1))
+    torch.testing.assert_close(path[0], a)
+    torch.testing.assert_close(path[-1], b)
+    torch.testing.assert_close(path.norm(dim=1), torch.ones(9))
+    steps = path.diff(dim=0).norm(dim=1)
+    torch.testing.assert_close(steps, steps[:1].expand(8))
+    torch.testing.assert_close(sampling.slerp(a, a, torch.tensor([[0.5]]))[0], a)
+
+
 def test_the_table_takes_the_wanted_epochs_and_in_place_of_untrained_ones_the_last():
     labels = data.every_class(10).numpy()
     images = np.zeros((12, 100, 28, 28), np.uint8)

@@ -22,7 +22,8 @@ def store(root, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text((root / name).read_text())
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     while mlflow.active_run():
@@ -39,8 +40,9 @@ def runs(folder):
 
 
 def test_a_stage_is_a_child_of_its_execution_and_holds_what_it_logged(store):
-    (store / "out.txt").write_text("hello")
-    with tracking.stage("train_cgan", ["seed", "cgan"], [], ["out.txt"]) as run:
+    with tracking.stage("train_cgan") as run:
+        (store / "data/models/cgan").mkdir(parents=True)
+        (store / "data/models/cgan/config.json").write_text("hello")
         for epoch in range(1, 13):
             run.epoch(epoch, {"loss": 1 / epoch}, np.full((100, 28, 28), epoch, np.uint8))
         run.numbers({"cgan": {"accuracy": 0.5, "by_digit": [0.1, 0.2], "note": "text"}})
@@ -50,7 +52,7 @@ def test_a_stage_is_a_child_of_its_execution_and_holds_what_it_logged(store):
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.tags["stage"] == "train_cgan"
     # MD5 of "hello", as md5sum and dvc.lock give it.
-    assert child.data.tags["wrote/out.txt"] == "5d41402abc4b2a76b9719d911017c592"
+    assert child.data.tags["wrote/data/models/cgan/config.json"] == "5d41402abc4b2a76b9719d911017c592"
     assert child.data.params["cgan.lr"] == "0.001"
     assert "cvae.lr" not in child.data.params
     assert {"cgan.lr", "cvae.lr", "seed", "data.source"} <= set(parent.data.params)
@@ -65,13 +67,14 @@ def test_a_stage_is_a_child_of_its_execution_and_holds_what_it_logged(store):
 def test_stages_of_one_execution_share_a_parent_and_artifacts_outlive_the_working_copy(store, monkeypatch):
     copy = store / "copy"
     copy.mkdir()
-    (copy / "params.yaml").write_text((store / "params.yaml").read_text())
+    for name in ("params.yaml", "dvc.yaml"):
+        (copy / name).write_text((store / name).read_text())
     monkeypatch.chdir(copy)  # as below .dvc/tmp/exps
     monkeypatch.setenv("DVC_EXP_NAME", "bold-bat")
     for name in ("train_cvae", "sample"):
         (copy / "data").mkdir(exist_ok=True)
         (copy / "data/a.txt").write_text(name)
-        with tracking.stage(name, ["cvae"], [], []) as run:
+        with tracking.stage(name) as run:
             run.artifacts("data/a.txt")
     _, found = runs(store)
     assert set(found) == {"train_cvae", "sample", "parent"}
@@ -83,7 +86,7 @@ def test_stages_of_one_execution_share_a_parent_and_artifacts_outlive_the_workin
 
 
 def test_an_error_marks_the_stage_and_the_pipeline_failed(store):
-    with pytest.raises(RuntimeError, match="boom"), tracking.stage("sample", [], [], []):
+    with pytest.raises(RuntimeError, match="boom"), tracking.stage("sample"):
         raise RuntimeError("boom")
     _, found = runs(store)
     assert {run.info.status for run in found.values()} == {"FAILED"}
@@ -96,7 +99,7 @@ def test_a_killed_stage_is_killed_in_mlflow_too(store, root, number):
         import sys, time
         sys.path.insert(0, sys.argv[1])
         from condgen import tracking
-        with tracking.stage("train_cvae", [], [], []):
+        with tracking.stage("train_cvae"):
             print("started", flush=True)
             time.sleep(60)
     """
@@ -115,7 +118,7 @@ def test_a_server_that_is_not_there_costs_seconds_and_the_run_is_kept_locally(st
         port = unused.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
     start = time.monotonic()
-    with tracking.stage("sample", [], [], []) as run:
+    with tracking.stage("sample") as run:
         run.numbers({"a": 1.0})
     assert time.monotonic() - start < 30
     _, found = runs(store)
@@ -126,27 +129,97 @@ def test_a_server_that_is_not_there_costs_seconds_and_the_run_is_kept_locally(st
     assert "secret" not in said
 
 
-def test_a_store_that_fails_in_the_middle_is_said_once_and_stops_nothing(store, capsys):
-    with tracking.stage("sample", [], [], []) as run:
-        run.client = mlflow.MlflowClient("sqlite:////nowhere/at/all.db")
-        run.numbers({"a": 1.0})
-        run.numbers({"b": 1.0})
+def test_a_store_that_fails_in_the_middle_stops_nothing_and_the_run_still_ends(store, capsys, monkeypatch):
+    with tracking.stage("sample") as run:
+        for broken in ("log_batch", "set_tag", "log_image"):
+            monkeypatch.setattr(run.client, broken, lambda *a, **k: (_ for _ in ()).throw(OSError("gone")))
+        for _ in range(10):
+            run.numbers({"a": 1.0})
         run.describe("text")
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tracking:")]
-    assert len(said) == 1
-    assert "goes on" in said[0]
+    assert len(said) == tracking.STRIKES
+    assert said[0].endswith("goes on")
+    assert said[-1].endswith("logs no more")
+    _, found = runs(store)
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+
+
+def test_a_store_that_fails_while_a_stage_begins_leaves_nothing_running(store, monkeypatch, capsys):
+    real = tracking._log_params
+    calls = []
+
+    def failing(client, run, values):
+        calls.append(run)
+        if len(calls) == 2:  # the child's, at the address that was asked for
+            raise OSError("no space left on device")
+        real(client, run, values)
+
+    monkeypatch.setattr(tracking, "_log_params", failing)
+    (store / "other").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/other/mlflow.db")
+    with tracking.stage("sample") as run:
+        run.numbers({"a": 1.0})
+    assert "no space left" in capsys.readouterr().err
+    _, here = runs(store)
+    assert {run.info.status for run in here.values()} == {"FINISHED"}
+    assert here["sample"].data.metrics == {"a": 1.0}
+    _, there = runs(store / "other")
+    assert {run.info.status for run in there.values()} == {"FAILED"}
+
+
+def test_a_pipeline_is_as_well_as_its_stages(store):
+    with pytest.raises(RuntimeError), tracking.stage("train_cvae"):
+        raise RuntimeError("boom")
+    with tracking.stage("train_cgan"):  # dvc repro --keep-going
+        pass
+    _, found = runs(store)
+    assert found["train_cgan"].info.status == "FINISHED"
+    assert found["parent"].info.status == "FAILED"
+
+
+def test_an_experiment_that_was_deleted_in_the_ui_is_taken_up_again(store):
+    with tracking.stage("sample"):
+        pass
+    client = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db")
+    client.delete_experiment(client.get_experiment_by_name("condgen").experiment_id)
+    with tracking.stage("evaluate"):
+        pass
+    assert "evaluate" in runs(store)[1]
+
+
+def test_two_stages_that_start_at_once_on_a_fresh_store_are_both_kept(store, root):
+    script = """
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from condgen import tracking
+        with tracking.stage(sys.argv[2]) as run:
+            assert run.client is not None
+    """
+    words = [sys.executable, "-c", textwrap.dedent(script), str(root / "src")]
+    both = [subprocess.Popen([*words, name]) for name in ("train_cvae", "train_cgan")]
+    assert [process.wait(120) for process in both] == [0, 0]
+    client, _ = runs(store)
+    experiment = client.get_experiment_by_name("condgen").experiment_id
+    assert len(client.search_runs([experiment])) == 4, "two executions, each with a parent and a child"
 
 
 def test_a_relative_sqlite_address_counts_from_the_root(store, monkeypatch):
     (store / "deep").mkdir()
-    (store / "deep/params.yaml").write_text((store / "params.yaml").read_text())
+    for name in ("params.yaml", "dvc.yaml"):
+        (store / "deep" / name).write_text((store / name).read_text())
     monkeypatch.chdir(store / "deep")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    with tracking.stage("sample", [], [], []):
+    with tracking.stage("sample"):
         pass
     assert (store / "mlflow.db").exists()
     assert not (store / "deep/mlflow.db").exists()
 
 
-def test_telemetry_is_off():
-    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+def test_telemetry_is_off(root):
+    env = {k: v for k, v in os.environ.items() if "MLFLOW" not in k}
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import condgen.tracking, os\n"
+    script += "print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, root / "src"], env=env, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "true"

@@ -1,5 +1,8 @@
 """What the trainers share: devices, progress, the record of an epoch."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -30,12 +33,40 @@ def test_a_device_that_is_not_there_is_said(monkeypatch):
         training.choose_device()
 
 
+def test_a_gpu_whose_number_is_too_high_is_said(monkeypatch):
+    monkeypatch.setenv("CONDGEN_DEVICE", "cuda:99")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(UserError, match="'cuda:99', but this machine has none"):
+        training.choose_device()
+
+
 def test_the_device_can_be_chosen(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert training.choose_device() == torch.device("cpu")
-    monkeypatch.delenv("CONDGEN_DEVICE")
-    assert training.choose_device() == torch.device("cuda")
+
+
+def test_the_best_device_there_is_is_taken(monkeypatch):
+    monkeypatch.delenv("CONDGEN_DEVICE", raising=False)
+    asked = []
+    monkeypatch.setattr(torch, "empty", lambda *a, device: asked.append(device.type))
+    for there, expected in (((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there[0])
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there[1])
+        assert training.choose_device().type == asked[-1] == expected
+
+
+def test_an_epochs_line_comes_at_once_through_a_pipe(root):
+    script = (
+        f"import sys, time; sys.path.insert(0, {str(root / 'src')!r})\n"
+        "from condgen import training\n"
+        "training.Progress('toy', 2).line(1, {'loss': 0.5})\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        process.kill()
+    assert line.startswith("toy 1/2  loss 0.5")
 
 
 def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):

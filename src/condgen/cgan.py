@@ -17,7 +17,7 @@ from condgen import data
 from condgen.errors import UserError
 from condgen.params import Number, Section
 from condgen.randomness import dropout_mask, generator
-from condgen.training import Mean, Numbers, Progress, init_glorot
+from condgen.training import Mean, Numbers, Progress, adam, init_glorot
 
 # Steps whose noise and dropout masks are drawn at once: enough to make drawing cheap, few enough to
 # stay in the processor's cache.
@@ -32,10 +32,11 @@ class CGANParams(Section):
     hidden: int = Field(ge=1, le=65_536)
     latent_dim: int = Field(ge=1, le=65_536)
     epochs: int = Field(ge=1, le=100_000)
-    batch_size: int = Field(ge=1, le=60_000)
+    batch_size: int = Field(ge=1, le=3600)  # a whole batch has to fit into the bundled set's 3,600 images
     lr: Number = Field(gt=0, le=1)
     beta1: Number = Field(ge=0, lt=1)
     beta2: Number = Field(ge=0, lt=1)
+    epsilon: Number = Field(gt=0, le=1)
     dropout: Number = Field(ge=0, le=0.95)
     leak: Number = Field(ge=0, lt=1)
     smooth: Number = Field(ge=0, lt=0.5)
@@ -160,10 +161,7 @@ def train(
         )
     device = images.x.device
     x_train, y_train = images.x * 2 - 1, data.one_hot(images.y)
-    optimizers = tuple(
-        torch.optim.Adam(network.parameters(), lr=p.lr, betas=(p.beta1, p.beta2), fused=True)
-        for network in (model.G, model.D)
-    )
+    optimizers = (adam(model.G.parameters(), p), adam(model.D.parameters(), p))
     for epoch in range(1, p.epochs + 1):
         shuffle = generator(seed, "cgan/shuffle", epoch, device)
         batches = data.batches(x_train, y_train, b, shuffle, drop_last=True)

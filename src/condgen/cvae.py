@@ -1,12 +1,13 @@
 """The conditional variational autoencoder: network, loss, training epoch, drawing.
 
-Kingma & Welling 2014, "Auto-Encoding Variational Bayes" (arXiv:1312.6114); conditioned on the label as in
-Sohn, Lee & Yan 2015, "Learning Structured Output Representation using Deep Conditional Generative
-Models". Symbols as there: x an image, y its label, z the latent code, q(z|x, y) = N(mu, exp(logvar)).
+Kingma & Welling 2014, "Auto-Encoding Variational Bayes" (arXiv:1312.6114); conditioned on the label, with
+the prior N(0, I) whatever the label, as the model M2 of Kingma et al. 2014, "Semi-Supervised Learning with
+Deep Generative Models" (arXiv:1406.5298). Symbols as there: x an image, y its label, z the latent code,
+q(z|x, y) = N(mu, exp(logvar)).
 """
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, log
 from typing import ClassVar
 
 import torch
@@ -17,7 +18,10 @@ from torch.nn import functional as F
 from condgen import data
 from condgen.params import Number, Section
 from condgen.randomness import generator
-from condgen.training import Mean, Numbers, Progress, init_glorot
+from condgen.training import Mean, Numbers, Progress, adam, init_glorot
+
+BOUND_SAMPLES = 100  # k of the importance-weighted bound
+BOUND_BATCH = 100  # test images at once; changes the result only through the noise
 
 
 class CVAEParams(Section):
@@ -32,6 +36,7 @@ class CVAEParams(Section):
     lr: Number = Field(gt=0, le=1)
     beta1: Number = Field(ge=0, lt=1)
     beta2: Number = Field(ge=0, lt=1)
+    epsilon: Number = Field(gt=0, le=1)
 
 
 class CVAE(nn.Module):
@@ -121,7 +126,7 @@ def train(
     weights still move; validation values belong to the weights at its end.
     """
     device = split.train.x.device
-    optimizer = torch.optim.Adam(model.parameters(), lr=p.lr, betas=(p.beta1, p.beta2), fused=True)
+    optimizer = adam(model.parameters(), p)
     y_train = data.one_hot(split.train.y)
     count = ceil(len(split.train) / p.batch_size)
     for epoch in range(1, p.epochs + 1):
@@ -146,6 +151,32 @@ def validate(model: CVAE, images: data.Images, seed: int) -> Numbers:
     values = {"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl}
     mean.add({name: value.mean() for name, value in values.items()}, len(images))
     return mean.read("val_")
+
+
+@torch.no_grad()
+def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tensor, Tensor]:
+    """(ELBO, importance-weighted bound), each `[n]`: lower bounds of log p(x|y), nats per image.
+
+    L_k = E[log 1/k sum_i p(x, z_i|y) / q(z_i|x, y)], z_i ~ q; the ELBO is L_1, and L_k grows with k towards
+    log p(x|y). Burda, Grosse & Salakhutdinov 2016, "Importance Weighted Autoencoders", equation 8, with
+    k = BOUND_SAMPLES. The ELBO here averages the same k samples. p(x|z, y) as in `reconstruction`.
+    """
+    device, k = images.x.device, BOUND_SAMPLES
+    noise = generator(seed, "cvae/bounds", device=device)
+    elbo, bound = [], []
+    for x, labels in zip(images.x.split(BOUND_BATCH), images.y.split(BOUND_BATCH), strict=True):
+        y = data.one_hot(labels)
+        mu, logvar = model.encode(x, y)
+        eps = torch.randn(k, *mu.shape, generator=noise, device=device)
+        z = mu + torch.exp(logvar / 2) * eps  # [k, b, latent_dim]
+        logits = model.decode(z.flatten(0, 1), y.repeat(k, 1))
+        log_p_x = -reconstruction(logits, x.repeat(k, 1)).view(k, -1)
+        # log p(z) - log q(z|x, y): the Gaussians' constants cancel.
+        log_ratio = 0.5 * (eps.square() + logvar - z.square()).sum(dim=2)
+        log_w = log_p_x + log_ratio
+        elbo.append(log_w.mean(dim=0))
+        bound.append(torch.logsumexp(log_w, dim=0) - log(k))
+    return torch.cat(elbo), torch.cat(bound)
 
 
 @torch.no_grad()

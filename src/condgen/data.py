@@ -87,6 +87,17 @@ def load_samples(path: str | Path, device: str | torch.device = "cpu") -> Images
     return _images(images, labels, device)
 
 
+def load_history(path: str | Path, device: str | torch.device = "cpu") -> Tensor:
+    """Reads the pictures of the fixed noise after each epoch: `[e, 100, 784]`, float32, in [0, 1]."""
+    (images,) = files.read_npz(path, "images")
+    if images.ndim != 4 or images.shape[2:] != (SIDE, SIDE) or images.dtype != np.uint8:
+        raise UserError(
+            f"{path} holds pictures {images.dtype} {list(images.shape)}: remove it and run 'dvc repro'"
+        )
+    flat = to_float(images.reshape(-1, SIDE, SIDE)).view(*images.shape[:2], PIXELS)
+    return flat.to(device)
+
+
 def _images(x: np.ndarray, y: np.ndarray, device: str | torch.device) -> Images:
     return Images(to_float(x).to(device), torch.from_numpy(y.astype(np.int64)).to(device))
 

@@ -20,7 +20,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 from tqdm import tqdm
 
-from condgen.errors import UserError
+from condgen.errors import UserError, without_password
 from condgen.params import Number, Section
 
 SLOWEST = 20_000  # bytes a second; below it, over `timeout` seconds, a mirror counts as down
@@ -67,7 +67,8 @@ def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.nd
         "WARNING: not the 70,000 of MNIST. Every metric file and the report will say so.\n"
         "WARNING: For the full set later, with a network or with its four .gz files in a folder:\n"
         "WARNING:     MNIST_MIRROR=<URL or folder> dvc repro --force --single-item download\n"
-        "WARNING:     dvc repro\n",
+        "WARNING:     dvc repro\n"
+        "WARNING: (after '. .venv/bin/activate', or 'MNIST_MIRROR=<URL or folder> make full' for both)\n",
         flush=True,
     )
     return bundled(p)
@@ -104,7 +105,7 @@ def _fetch_all(
                     _fetch(mirror, name, md5, raw / name, root, timeout)
             return None
         except (OSError, ValueError, HTTPException) as error:
-            failures.append(f"{mirror}: {_reason(error)}")
+            failures.append(f"{without_password(mirror)}: {_reason(error)}")
             print(f"download: passed over {failures[-1]}", flush=True)
     return failures
 
@@ -113,15 +114,18 @@ def _fetch(mirror: str, name: str, md5: str, path: Path, root: Path, timeout: fl
     address = urlparse(mirror)
     if address.scheme in ("http", "https"):
         _read_url(mirror.rstrip("/") + "/" + name, path, timeout)
+    elif "://" in mirror and address.scheme != "file":
+        raise ValueError("allowed are http(s):// and file:// addresses, or a folder")
     else:
-        folder = root / Path(address.path if address.scheme == "file" else mirror).expanduser()
+        place = urllib.request.url2pathname(address.path) if address.scheme == "file" else mirror
+        folder = root / Path(place).expanduser()
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder")
         shutil.copyfile(folder / name, path)
     if not check_integrity(str(path), md5):
         path.unlink()
         raise ValueError(f"{name} is corrupt: its MD5 is not {md5}")
-    print(f"download: {name} from {mirror}", flush=True)
+    print(f"download: {name} from {without_password(mirror)}", flush=True)
 
 
 def _read_url(url: str, path: Path, timeout: float) -> None:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -43,7 +44,8 @@ def save_png(path: str | Path, image: np.ndarray, scale: int = 1) -> None:
 
 
 def class_grid(path: str | Path, images: np.ndarray, labels: np.ndarray, count: int = 15) -> None:
-    """A row of samples for each class."""
+    """A row of samples for each class: `count` of them, or as many as the rarest class has."""
+    count = min(count, int(np.unique(labels, return_counts=True)[1].min()))
     save_png(path, mosaic(first_of_each_class(images, labels, count), count), scale=2)
 
 
@@ -142,20 +144,78 @@ def training_curves(path: str | Path, cvae: Sequence[Mapping], cgan: Sequence[Ma
     curves(path, panels)
 
 
-def accuracy_by_class(path: str | Path, accuracy: Mapping[str, Sequence[float]]) -> None:
-    """Bars: class accuracy in per cent, for each class and model. accuracy: model -> ten values in [0, 1]."""
+def bars_by_class(path: str | Path, values: Mapping[str, Sequence[float]], label: str) -> None:
+    """Bars: ten values a set, one for each class. values: set -> values; label: what they are, with unit."""
     figure = Figure(figsize=(9, 3.2), facecolor="white")
     axis = figure.subplots()
-    width = 0.8 / len(accuracy)
-    for i, (name, values) in enumerate(accuracy.items()):
-        at = np.arange(len(values)) + (i - (len(accuracy) - 1) / 2) * width
-        axis.bar(at, 100 * np.asarray(values), width * 0.92, label=NAMES[name], color=COLOURS[name])
+    width = 0.8 / len(values)
+    for i, (name, heights) in enumerate(values.items()):
+        at = np.arange(len(heights)) + (i - (len(values) - 1) / 2) * width
+        axis.bar(at, heights, width * 0.92, label=NAMES[name], color=COLOURS[name])
     axis.set_xticks(range(10))
     axis.set_xlabel("digit asked for")
-    axis.set_ylabel("read as that digit, %")
-    axis.set_ylim(0, 100)
-    axis.legend(ncols=len(accuracy), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    axis.set_ylabel(label)
+    axis.legend(ncols=len(values), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     _plain(axis)
+    figure.tight_layout()
+    _save(figure, path, dpi=110)
+
+
+def grid(path: str | Path, images: np.ndarray, columns: int) -> None:
+    """Pictures row by row, at twice their size."""
+    save_png(path, mosaic(images, columns), scale=2)
+
+
+def pairs(path: str | Path, above: np.ndarray, below: np.ndarray) -> None:
+    """Two rows of pictures, each picture of the first above its partner of the second."""
+    grid(path, np.concatenate([above, below]), len(above))
+
+
+def confusion(path: str | Path, tables: Mapping[str, Sequence[Sequence[int]]]) -> None:
+    """Asked against drawn digit, a panel a model, in % of those asked for. tables: model -> [10, 10]."""
+    figure = Figure(figsize=(4.6 * len(tables), 4.6), facecolor="white")
+    for axis, (name, table) in zip(
+        figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True
+    ):
+        counts = np.asarray(table, dtype=float)
+        percent = 100 * counts / counts.sum(axis=1, keepdims=True)
+        axis.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+        for i, j in np.ndindex(percent.shape):
+            if percent[i, j] >= 0.5:
+                colour = "white" if percent[i, j] > 50 else "black"
+                axis.text(j, i, f"{percent[i, j]:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set_xticks(range(10))
+        axis.set_yticks(range(10))
+        axis.set_xlabel("read as")
+        axis.set_ylabel("asked for")
+        axis.set_title(NAMES[name], color=COLOURS[name], fontsize=11)
+    figure.tight_layout()
+    _save(figure, path, dpi=100)
+
+
+def comparison(path: str | Path, rows: Sequence[Any]) -> None:
+    """Dots with bars of one standard deviation over seeds, a panel a metric, a line a setting.
+
+    rows: `compare.Row`s.
+    """
+    metrics = list(rows[0].values)
+    labels = [", ".join(f"{k}={v}" for k, v in row.settings.items()) or "all alike" for row in rows]
+    labels = [f"{label} (n={len(row.seeds)})" for label, row in zip(labels, rows, strict=True)]
+    columns = min(len(metrics), 2)
+    lines = -(-len(metrics) // columns)
+    figure = Figure(figsize=(5.2 * columns + 2, lines * (1.1 + 0.32 * len(rows))), facecolor="white")
+    for i, (axis, metric) in enumerate(
+        zip(figure.subplots(lines, columns, squeeze=False).flat, metrics, strict=False)
+    ):
+        for y, row in enumerate(rows):
+            value, spread = row.values[metric]
+            colour = COLOURS.get(metric.split(".")[0], "black")
+            axis.errorbar(value, y, xerr=spread, fmt="o", color=colour, capsize=4)
+        axis.set_yticks(range(len(rows)), labels if i % columns == 0 else [""] * len(rows), fontsize=8)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_title(metric, fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", alpha=0.3)
     figure.tight_layout()
     _save(figure, path, dpi=110)
 

@@ -1,40 +1,114 @@
-"""Arrays -> numbers. Nothing here knows which model made the images.
+"""Arrays -> numbers, each with its paper, unit, direction and sample size. Nothing here knows a model.
 
-Everything is measured with one classifier, which was trained on real digits and saw no sample.
+Distances between images are taken in the features of this project's classifier, which was trained on
+real images and saw no sample. Published values that use Inception's features do not compare.
+`METRICS` names every number once, for the report, the README and the claims.
 """
 
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Literal
+
+import numpy as np
 import torch
+from prdc import compute_prdc
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import poly_mmd
+from vendi_score import vendi
 
-from condgen import data
+from condgen import data, intervals
+from condgen.intervals import Value
+from condgen.randomness import generator
+
+NEAREST = 5  # k of the nearest-neighbour metrics, as Naeem et al. 2020 recommend
+PER_CLASS = 1000  # images of a class that are measured at most: neighbours of all pairs take the memory
+KID_BLOCK = 1000  # images in one estimate of the kernel distance, as in Binkowski et al. 2018
+THIRD = 3  # stability looks at the last third of training
 
 
-def class_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, list[float]]:
+@dataclass(frozen=True)
+class Metric:
+    """What a number is called, how it reads, and where it comes from."""
+
+    key: str
+    name: str
+    group: Literal["fidelity", "diversity", "usefulness", "likelihood", "stability"]
+    better: Literal["higher", "lower", "near 1", "none"]
+    unit: str
+    paper: str
+    interval: str
+    """Over what the interval resamples; or why there is none."""
+    digits: int = 2
+    scale: float = 1
+    """Shown is value * scale."""
+
+
+METRICS = [
+    Metric("class_accuracy", "Class accuracy", "fidelity", "higher", "%",
+           "GAN-test: Shmelkov et al. 2018", "images", 1, 100),
+    Metric("frechet_distance", "Fréchet distance", "fidelity", "lower", "feature units²",
+           "FID: Heusel et al. 2017", "none: resampled sets have doubles, which bias it upwards", 2),
+    Metric("kernel_distance", "Kernel distance", "fidelity", "lower", "MMD²",
+           "KID: Bińkowski et al. 2018", "disjoint blocks of 1,000 images", 3),
+    Metric("precision", "Precision", "fidelity", "higher", "%",
+           "Kynkäänniemi et al. 2019", "samples, neighbourhoods fixed", 1, 100),
+    Metric("density", "Density", "fidelity", "near 1", "ratio to real",
+           "Naeem et al. 2020", "none: prdc gives no number a sample", 2),
+    Metric("sharpness", "Sharpness against real", "fidelity", "near 1", "ratio",
+           "variance of the Laplacian: Pech-Pacheco et al. 2000", "images", 2),
+    Metric("recall", "Recall", "diversity", "higher", "%",
+           "Kynkäänniemi et al. 2019", "real images, neighbourhoods fixed", 1, 100),
+    Metric("coverage", "Coverage", "diversity", "higher", "%",
+           "Naeem et al. 2020", "real images, neighbourhoods fixed", 1, 100),
+    Metric("vendi_features", "Vendi score, features", "diversity", "higher", "effective images a digit",
+           "Friedman & Dieng 2022", "none: resampled sets have doubles, which lower it", 2),
+    Metric("vendi_pixels", "Vendi score, pixels", "diversity", "higher", "effective images a digit",
+           "Friedman & Dieng 2022", "none: resampled sets have doubles, which lower it", 2),
+    Metric("pairwise_ssim", "SSIM of pairs of one digit", "diversity", "lower", "SSIM",
+           "after Odena et al. 2017", "disjoint pairs, half as many as images", 3),
+    Metric("gan_train", "GAN-train accuracy", "usefulness", "higher", "%",
+           "Shmelkov et al. 2018; CAS: Ravuri & Vinyals 2019", "real test images", 1, 100),
+    Metric("parzen_log_likelihood", "Parzen log-likelihood", "likelihood", "higher", "nats",
+           "Goodfellow et al. 2014; Mirza & Osindero 2014", "real test images", 1),
+    Metric("picture_change", "Picture change an epoch", "stability", "lower", "% of the grey range",
+           "this project", "the 100 fixed noise vectors", 2, 100),
+    Metric("reading_change", "Pictures read otherwise an epoch later", "stability", "lower", "%",
+           "this project", "the 100 fixed noise vectors", 1, 100),
+    Metric("accuracy_change", "Class accuracy change an epoch", "stability", "lower", "% points",
+           "this project, on the 100 pictures", "late epochs", 1, 100),
+]  # fmt: skip
+
+
+def class_accuracy(logits: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
     """How often an image is read as the class that was asked for: over all, and for each class.
 
-    Range [0, 1], higher is better. The GAN-test of Shmelkov, Schmid & Alahari 2018, "How good is my
-    GAN?". It measures fidelity and obedience, not diversity: one good picture a class scores 1.
+    In [0, 1], higher is better. GAN-test: Shmelkov, Schmid & Alahari 2018, "How good is my GAN?". It
+    measures fidelity and obedience, not diversity: one good picture a class scores 1.
     logits `[n, 10]`, labels `[n]`; every class must occur.
     """
-    hit = (logits.argmax(dim=1) == labels).double()
+    hit = (logits.argmax(dim=1) == labels).cpu().double()
+    labels = labels.cpu()
     by_class = [float(hit[labels == label].mean()) for label in range(data.CLASSES)]
-    return float(hit.mean()), by_class
+    return intervals.mean(hit.numpy()), by_class
 
 
-def frechet_distance(features: Tensor, reference: Tensor) -> float:
+def frechet_distance(features: Tensor, reference: Tensor) -> Value:
     """Frechet distance between Gaussians fitted to two sets of features, `[n, f]` and `[m, f]`.
 
     |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)); 0 is best, no upper bound. Heusel et al. 2017,
-    "GANs Trained by a Two Time-Scale Update Rule" (FID), but in the features of this project's
-    classifier, not of Inception: values compare within this project only. It is biased upwards for
-    small n, so compare only values at equal n. Computed by torchmetrics in float64.
+    "GANs Trained by a Two Time-Scale Update Rule" (FID). It is biased upwards for small n, so compare
+    only values at equal n. Computed by torchmetrics in float64.
     """
     distance = FrechetInceptionDistance(feature=_AsGiven(features.shape[1])).set_dtype(torch.float64)
-    distance.update(features.double().cpu(), real=False)
-    distance.update(reference.double().cpu(), real=True)
+    distance.update(features.cpu().double(), real=False)
+    distance.update(reference.cpu().double(), real=True)
     # Rounding can leave a distance of nothing at -1e-12.
-    return max(float(distance.compute()), 0.0)
+    return Value(max(float(distance.compute()), 0.0), n=len(features))
 
 
 class _AsGiven(nn.Module):
@@ -48,6 +122,125 @@ class _AsGiven(nn.Module):
         return features
 
 
+def kernel_distance(features: Tensor, reference: Tensor) -> Value:
+    """Squared maximum mean discrepancy with the cubic kernel (x.y / f + 1)^3; unbiased; 0 is best.
+
+    Binkowski et al. 2018, "Demystifying MMD GANs" (KID). features `[n, f]`, reference `[m, f]`. The mean over
+    disjoint blocks of at most 1,000 images, by torchmetrics' estimator; the interval resamples the blocks,
+    so it needs several of them.
+    """
+    n = min(len(features), len(reference))
+    blocks = max(n // KID_BLOCK, 1)
+    x, y = features.cpu().double(), reference.cpu().double()
+    # Samples come class after class: a block has to be a sample of the whole.
+    x = x[torch.randperm(len(x), generator=generator(0, "kernel distance/x"))][:n]
+    y = y[torch.randperm(len(y), generator=generator(0, "kernel distance/y"))][:n]
+    size = min(n, KID_BLOCK)
+    parts = zip(x.split(size)[:blocks], y.split(size)[:blocks], strict=True)
+    estimates = [float(poly_mmd(b, a)) for a, b in parts]
+    value = intervals.mean(np.array(estimates))
+    return value if blocks >= 5 else Value(value.value, n=value.n)
+
+
+def neighbourhoods(features: Tensor, reference: Tensor) -> dict[str, Value]:
+    """precision, recall (Kynkaanniemi et al. 2019) and density, coverage (Naeem et al. 2020), by prdc.
+
+    features `[n, f]`, reference `[m, f]`. A neighbourhood is the ball to an image's 5th neighbour.
+    Precision: share of samples in a neighbourhood of a real image. Recall: share of real images in one of
+    a sample. Density: how many neighbourhoods of real images a sample lies in, 1 for real images.
+    Coverage: share of real images with a sample in their neighbourhood. All but density in [0, 1].
+    """
+    with redirect_stdout(StringIO()):  # it prints the sizes
+        found = compute_prdc(reference.float().cpu().numpy(), features.float().cpu().numpy(), NEAREST)
+    n, m = len(features), len(reference)
+    return {
+        "precision": intervals.share(float(found["precision"]), n),
+        "recall": intervals.share(float(found["recall"]), m),
+        "density": Value(float(found["density"]), n=n),
+        "coverage": intervals.share(float(found["coverage"]), m),
+    }
+
+
+def vendi_score(x: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
+    """Effective number of different images a class: mean over classes, and each class's; 1 .. n a class.
+
+    The exponential of the entropy of the eigenvalues of the similarity matrix (cosine) over n. Friedman &
+    Dieng 2022, "The Vendi Score". x `[n, d]`, pixels or features; labels `[n]`, those asked for: a wrong
+    digit counts as a different picture, so read it beside the class accuracy. By vendi-score.
+    """
+    by_class = [
+        float(vendi.score_dual(x[labels == label].cpu().double().numpy(), normalize=True))
+        for label in range(data.CLASSES)
+    ]
+    return Value(float(np.mean(by_class)), n=len(labels)), by_class
+
+
+def pairwise_ssim(x: Tensor, labels: Tensor) -> Value:
+    """Mean structural similarity of disjoint random pairs of one class; 1 is "all the same".
+
+    After Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs", who use the
+    multi-scale form, for which 28 x 28 pixels are too few. x `[n, 784]` in [0, 1], labels `[n]`.
+    """
+    order = torch.randperm(len(x), generator=generator(0, "ssim")).to(x.device)
+    first, second = [], []
+    for label in range(data.CLASSES):
+        rows = order[labels[order] == label]
+        half = len(rows) // 2
+        first.append(rows[:half])
+        second.append(rows[half : 2 * half])
+    a, b = (x[torch.cat(rows)].view(-1, 1, data.SIDE, data.SIDE).cpu() for rows in (first, second))
+    values = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
+    return intervals.mean(values.double().numpy())
+
+
+LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+
+
+def sharpness(x: Tensor, reference: Tensor) -> Value:
+    """Variance of the Laplacian of an image, mean over images, over the same of real images; 1 is real.
+
+    Below 1 is blurred, above 1 is noisy. Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield
+    microscopy". x, reference `[n, 784]` in [0, 1].
+    """
+    return intervals.mean(_laplacian_variance(x) / _laplacian_variance(reference).mean())
+
+
+def _laplacian_variance(x: Tensor) -> np.ndarray:
+    images = x.view(-1, 1, data.SIDE, data.SIDE)
+    response = F.conv2d(images, LAPLACIAN.to(x.device).view(1, 1, 3, 3), padding=1)
+    return response.flatten(1).var(dim=1).cpu().double().numpy()
+
+
+def stability(images: Tensor, read: Tensor, labels: Tensor) -> dict[str, Value]:
+    """How much pictures of the same noise still change from epoch to epoch in the last third of training.
+
+    images `[e, n, 784]` in [0, 1], after each epoch; read `[e, n]`, what the classifier reads in them;
+    labels `[n]`, what was asked for.
+    picture_change: mean absolute difference of a pixel between two epochs, as a share of the grey range.
+    reading_change: share of pictures that are read as another class an epoch later.
+    accuracy_change: mean absolute difference of the class accuracy of the n pictures between two epochs.
+    The first two resample the noise vectors and hold the epochs fixed; the last resamples the epochs.
+    """
+    start = max(len(images) - max(len(images) // THIRD, 2), 0)
+    late, late_read = images[start:], read[start:]
+    if len(late) < 2:
+        raise ValueError("stability needs at least two epochs")
+    change = (late[1:] - late[:-1]).abs().mean(dim=(0, 2))  # [n]: one value a noise vector
+    other = (late_read[1:] != late_read[:-1]).float().mean(dim=0)
+    accuracy = (late_read == labels).float().mean(dim=1)  # [epochs]
+    return {
+        "picture_change": intervals.mean(change.cpu().numpy()),
+        "reading_change": intervals.mean(other.cpu().numpy()),
+        "accuracy_change": _mean_or_nothing(accuracy.diff().abs().cpu().numpy()),
+    }
+
+
+def _mean_or_nothing(steps: np.ndarray) -> Value:
+    """The mean of a few steps; no interval where all are alike: they are no share, so nothing bounds it."""
+    value = intervals.mean(steps)
+    return value if np.ptp(steps) > 0 else Value(value.value, n=value.n)
+
+
 def same_count_per_class(images: data.Images, per_class: int) -> data.Images:
     """The first `per_class` images of every class, or as many as the rarest class has."""
     count = min(per_class, int(torch.bincount(images.y, minlength=data.CLASSES).min()))
@@ -55,17 +248,44 @@ def same_count_per_class(images: data.Images, per_class: int) -> data.Images:
     return data.Images(images.x[rows], images.y[rows])
 
 
-def compare(features: Tensor, logits: Tensor, labels: Tensor, reference: Tensor) -> dict:
-    """All numbers of one set of images against the reference features; plain values for JSON."""
-    accuracy, by_class = class_accuracy(logits, labels)
-    return {
-        "images": len(labels),
+def confusion(logits: Tensor, labels: Tensor) -> list[list[int]]:
+    """How often class i was asked for (row) and class j drawn (column), as the classifier reads it."""
+    counts = torch.bincount(labels * data.CLASSES + logits.argmax(dim=1), minlength=data.CLASSES**2)
+    return counts.view(data.CLASSES, data.CLASSES).tolist()
+
+
+def nearest(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """(rows, distances) `[n]` of the reference image next to each of x, by Euclidean distance of pixels."""
+    # Not by a matrix product: it loses the digits of small distances, and those are what is looked for.
+    found = torch.cdist(x, reference, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
+    return found.indices, found.values
+
+
+def compare(
+    drawn: data.Images, features: Tensor, logits: Tensor, reference: data.Images, real: Tensor
+) -> tuple[dict[str, Value], dict[str, Sequence]]:
+    """All numbers that need nothing but a set of images; and the same by class.
+
+    drawn: the images, with the labels asked for; features `[n, f]` and logits `[n, 10]` are theirs.
+    reference: real images, and real `[m, f]` their features.
+    """
+    accuracy, accuracy_by_class = class_accuracy(logits, drawn.y)
+    vendi_features, vendi_by_class = vendi_score(features, drawn.y)
+    vendi_pixels, pixels_by_class = vendi_score(drawn.x, drawn.y)
+    values = {
         "class_accuracy": accuracy,
-        "class_accuracy_by_digit": by_class,
-        "frechet_distance": frechet_distance(features, reference),
+        "frechet_distance": frechet_distance(features, real),
+        "kernel_distance": kernel_distance(features, real),
+        **neighbourhoods(features, real),
+        "sharpness": sharpness(drawn.x, reference.x),
+        "vendi_features": vendi_features,
+        "vendi_pixels": vendi_pixels,
+        "pairwise_ssim": pairwise_ssim(drawn.x, drawn.y),
     }
-
-
-def headline(numbers: dict) -> dict:
-    """The scalars of `compare` that measure quality: what a table of runs should show."""
-    return {key: value for key, value in numbers.items() if isinstance(value, float)}
+    by_class = {
+        "class_accuracy_by_digit": accuracy_by_class,
+        "vendi_features_by_digit": vendi_by_class,
+        "vendi_pixels_by_digit": pixels_by_class,
+        "confusion": confusion(logits, drawn.y),
+    }
+    return values, by_class

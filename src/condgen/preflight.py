@@ -20,13 +20,16 @@ PACKAGES = {
     "mlxtend": "mlxtend",
     "numpy": "numpy",
     "PIL": "pillow",
+    "prdc": "prdc",
     "psutil": "psutil",
     "pydantic": "pydantic",
     "safetensors": "safetensors",
+    "scipy": "scipy",
     "torch": "torch",
     "torchmetrics": "torchmetrics",
     "torchvision": "torchvision",
     "tqdm": "tqdm",
+    "vendi_score": "vendi-score",
     "yaml": "pyyaml",
 }
 HINT = "run 'make repro', or activate the environment that has condgen (pip install -c constraints.txt -e .)"
@@ -53,7 +56,7 @@ def fail(text):
 
 def check_params(path):
     """Reads every section of params.yaml; raises UserError on the first wrong value."""
-    from condgen import cgan, classifier, cvae, data, download, params, sampling
+    from condgen import cgan, classifier, cvae, data, download, evaluation, params, sampling
 
     params.check(
         path,
@@ -64,6 +67,7 @@ def check_params(path):
             cvae.CVAEParams,
             cgan.CGANParams,
             sampling.SampleParams,
+            evaluation.EvaluateParams,
         ],
     )
 

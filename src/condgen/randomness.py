@@ -22,13 +22,17 @@ def generator(seed: int, stream: str, epoch: int = 0, device: str | torch.device
 def dropout_mask(rate: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Factors for inverted dropout: 0 with probability `rate`, else 1 / (1 - rate); float32.
 
-    Srivastava et al. 2014, "Dropout", scaled in training as usual. One random byte decides a unit, so
-    `rate` is rounded to a multiple of 1/256 (0.5 is exact). torch.nn.functional.dropout takes no
-    generator, and draws a whole random number a unit, which on a CPU takes many times as long.
+    Srivastava et al. 2014, "Dropout", scaled in training as usual. `rate` is rounded to a multiple of 1/256
+    (0.5 is exact). On the generator's device. torch.nn.functional.dropout takes no generator, and draws a
+    whole random number a unit, which on a CPU takes many times as long as the byte that is drawn here.
     """
     keep = 256 - round(256 * rate)
-    count = math.prod(shape)
-    words = torch.empty(-(-count // 8), dtype=torch.int64, device=generator.device)
-    words.random_(-(2**63), None, generator=generator)  # all 64 bits
-    kept = words.view(torch.uint8)[:count] <= keep - 1
-    return kept.float().mul_(256 / keep).view(shape)
+    if generator.device.type == "cpu":
+        count = math.prod(shape)
+        words = torch.empty(-(-count // 8), dtype=torch.int64)
+        words.random_(-(2**63), None, generator=generator)  # all 64 bits
+        kept = (words.view(torch.uint8)[:count] <= keep - 1).view(shape)
+    else:
+        # Accelerators draw in parallel anyway, and not all of them can draw 64 bits at once.
+        kept = torch.rand(shape, generator=generator, device=generator.device) < keep / 256
+    return kept.float().mul_(256 / keep)

@@ -1,4 +1,4 @@
-"""Numbers and pictures -> the table of results and data/report.html, one self-contained page."""
+"""Numbers and pictures -> tables of results and data/report.html, one self-contained page."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -7,47 +7,157 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from condgen import figures, files
+from condgen import claims, figures, files, likelihood, metrics
 from condgen.errors import UserError
 
+SETS = ("cvae", "cgan", "real")
 TYPES = {".png": "image/png", ".gif": "image/gif"}
+ARROWS = {"higher": " ↑", "lower": " ↓", "near 1": " → 1", "none": ""}
+BY_KEY = {metric.key: metric for metric in metrics.METRICS}
 
 
-def rows(results: Mapping[str, Any]) -> list[list[str]]:
-    """The table of results, a header and a row for each of CVAE, CGAN and real digits.
+def cell(results: Mapping[str, Any], name: str, key: str) -> tuple[str, str]:
+    """A number of one set and its interval, as text: ("91.7", "[91.1, 92.2]"); "–" if unmeasured."""
+    metric, value = BY_KEY[key], results[name].get(key)
+    if value is None:
+        return "–", ""
+    interval = results["intervals"][name].get(key)
+    bounds = f"[{_number(interval[0], metric)}, {_number(interval[1], metric)}]" if interval else ""
+    return _number(value, metric), bounds
 
-    results: what data/metrics/evaluate.json holds.
-    """
-    table = [["", "Class accuracy, % ↑", "Fréchet distance ↓", "Images"]]
-    for name in ("cvae", "cgan", "real"):
-        r = results[name]
-        table.append(
-            [
-                figures.NAMES[name],
-                f"{100 * r['class_accuracy']:.1f}",
-                f"{r['frechet_distance']:.2f}",
-                f"{r['images']:,}",
+
+def _number(value: float, metric: metrics.Metric) -> str:
+    return f"{value * metric.scale:.{metric.digits}f}"
+
+
+def metric_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each metric: what it is, and every set's number."""
+    return [
+        {
+            "metric": metric,
+            "name": f"{metric.name} ({metric.unit}){ARROWS[metric.better]}",
+            "cells": [cell(results, name, metric.key) for name in SETS],
+            "n": results["sizes"]["cvae"].get(metric.key),
+        }
+        for metric in metrics.METRICS
+    ]
+
+
+def claim_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each claim: what it says, the numbers that test it, and the verdict."""
+    return [
+        judged
+        | {
+            "tests": [
+                {
+                    "name": metric_name(c["metric"]),
+                    "outcome": c["outcome"],
+                    "cells": [cell(results, name, c["metric"]) for name in SETS],
+                    "order": f"{figures.NAMES[c['below']]} < {figures.NAMES[c['above']]}",
+                }
+                for c in judged["comparisons"]
             ]
+        }
+        for judged in results["claims"]
+    ]
+
+
+def metric_name(key: str) -> str:
+    """A metric's name with its unit, where that is some per cent."""
+    return BY_KEY[key].name + (f", {BY_KEY[key].unit}" if BY_KEY[key].unit.startswith("%") else "")
+
+
+def likelihood_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The Parzen-window row of each set beside the published ones: (model, mean ± standard error)."""
+    ours = [
+        (
+            f"{figures.NAMES[name]}, {results[name]['images']:,} images, width "
+            f"{results[name]['parzen_sigma']:.3f} (this run)",
+            f"{results[name]['parzen_log_likelihood']:.1f} ± {results[name]['parzen_standard_error']:.1f}",
         )
-    return table
+        for name in SETS
+    ]
+    if not results["data"].startswith("MNIST, all"):
+        return ours  # what was published is about MNIST
+    return ours + [(name, f"{mean:g} ± {error:g}") for name, mean, error in likelihood.PUBLISHED]
+
+
+def bound_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The CVAE's own bounds of the log-likelihood of a test image: (name, mean and interval), nats."""
+    names = {"test_elbo": "ELBO", "test_iwae_bound": "importance-weighted bound (Burda et al. 2016)"}
+    return [
+        (name, f"{results['cvae'][key]:.2f} [{low:.2f}, {high:.2f}]")
+        for key, name in names.items()
+        for low, high in [results["intervals"]["cvae"][key]]
+    ]
+
+
+BOUNDS = (
+    "The CVAE's own lower bounds of log p(x|y), with grey pixels taken as Bernoulli means: logarithms of "
+    "probabilities, which do not compare with the Parzen window's densities."
+)
+
+
+def claims_markdown(results: Mapping[str, Any]) -> str:
+    """The claims table in Markdown."""
+    lines = [
+        "| The article says | Tested by | CVAE | CGAN | Real digits | Verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in claim_rows(results):
+        for i, test in enumerate(row["tests"]):
+            verdict = f"**{row['verdict']}**" + (f", {row['reason']}" if row["reason"] else "")
+            first, last = (row["claim"], verdict) if i == 0 else ("", "")
+            numbers = " | ".join(" ".join(pair).strip() for pair in test["cells"])
+            lines.append(
+                f"| {first} | {test['name']}: {test['order']} ({test['outcome']}) | {numbers} | {last} |"
+            )
+    return "\n".join(lines) + f"\n\n{claims.RULE}"
+
+
+def metrics_markdown(results: Mapping[str, Any]) -> str:
+    """The table of all metrics in Markdown."""
+    lines = ["| | CVAE | CGAN | Real digits |", "|---|---:|---:|---:|"]
+    for row in metric_rows(results):
+        numbers = " | ".join(" ".join(pair).strip() for pair in row["cells"])
+        lines.append(f"| {row['name']} | {numbers} |")
+    return "\n".join(lines)
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The table of results in Markdown: README and the MLflow parent's description show it."""
-    header, *body = rows(results)
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *body]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{table}\n\n{caption(results)}"
+    """Claims, metrics, likelihoods and what they were measured on: README and the MLflow parent show it."""
+    return "\n\n".join(
+        [
+            claims_markdown(results),
+            metrics_markdown(results),
+            caption(results),
+            likelihood_markdown(results),
+        ]
+    )
+
+
+def likelihood_markdown(results: Mapping[str, Any]) -> str:
+    """The Parzen-window table in Markdown."""
+    lines = ["| Parzen-window log-likelihood | nats, mean ± standard error |", "|---|---:|"]
+    lines += [f"| {name} | {value} |" for name, value in likelihood_rows(results)]
+    bounds = ["| CVAE on test images | nats, mean and interval |", "|---|---:|"]
+    bounds += [f"| {name} | {value} |" for name, value in bound_rows(results)]
+    return "\n".join([*lines, "", *bounds, "", BOUNDS])
 
 
 def caption(results: Mapping[str, Any]) -> str:
     """What the numbers were measured on and with, in plain words."""
     right = f"{100 * results['classifier']['test_accuracy']:.2f} % right on test digits"
+    sizes = ", ".join(f"{figures.NAMES[name]} {results[name]['images']:,}" for name in SETS)
+    counts = {results[name]["images"] for name in SETS}
+    unequal = " Numbers of images differ, and distances are biased by them." if len(counts) > 1 else ""
     return (
-        f"Data: {results['data']}. Class accuracy: how often a classifier ({right}) reads the digit that "
-        f"was asked for. Fréchet distance: to {results['reference_images']:,} test digits, in that "
-        "classifier's features. Real digits are training images, measured in the same way: the best that "
-        "either column can be expected to show."
+        f"Data: {results['data']}. Images measured: {sizes}; each against {results['reference_images']:,} "
+        f"test digits, in the features of a classifier that is {right}. The column of real digits holds "
+        "training images measured in the same way (those that the classifier was trained on): what real "
+        "digits score. Samples that are easier to read than real digits are nearer to prototypes."
+        f"{unequal} In brackets: 95 % bootstrap intervals, given the trained model and the images drawn; "
+        "they say nothing of another training run (compare seeds for that)."
     )
 
 
@@ -59,15 +169,22 @@ def accuracy_rows(accuracy: Mapping[str, Sequence[float]]) -> list[dict[str, flo
 
 
 def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[tuple[str, str, str]]) -> None:
-    """Writes the page. pictures: (title, explanation, file), shown in that order.
+    """Writes the page. pictures: (title, explanation, file); the first stands on top, the rest at the end.
 
     A picture whose file is missing is left out (there is a manifold only where the latent space is 2-D).
     """
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = template.from_string(
-        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
-    ).render(
-        rows=rows(results),
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
+    page = template.render(
+        metrics=metric_rows(results),
+        groups=list(dict.fromkeys(metric.group for metric in metrics.METRICS)),
+        claims=claim_rows(results),
+        rule=claims.RULE,
+        likelihoods=likelihood_rows(results),
+        bounds=bound_rows(results),
+        about_bounds=BOUNDS,
         caption=caption(results),
         bundled="bundled" in results["data"],
         data=results["data"],

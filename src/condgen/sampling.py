@@ -56,6 +56,36 @@ def manifold(draw: Draw, steps: int, device: torch.device) -> np.ndarray:
     return images(draw, z, labels, device).reshape(data.CLASSES, steps, steps, data.SIDE, data.SIDE)
 
 
+def same_noise(draw: Draw, latent_dim: int, rows: int, seed: int, device: torch.device) -> np.ndarray:
+    """The same z under every label: uint8 `[rows * 10, 28, 28]`, a row for each z, a column for each label.
+
+    What stays along a row (slant, thickness) is what the noise says; what changes is the label's.
+    """
+    z = torch.randn(rows, latent_dim, generator=generator(seed, "same noise"))
+    labels = torch.arange(data.CLASSES).repeat(rows)
+    return images(draw, z.repeat_interleave(data.CLASSES, dim=0), labels, device)
+
+
+def interpolation(draw: Draw, latent_dim: int, steps: int, seed: int, device: torch.device) -> np.ndarray:
+    """From one z to another in even steps, for each class: uint8 `[10 * steps, 28, 28]`, a row a class.
+
+    Along the great circle (slerp; White 2016, "Sampling Generative Networks"), because a straight line
+    between two Gaussian points passes where the prior has next to no mass.
+    """
+    a, b = torch.randn(2, data.CLASSES, latent_dim, generator=generator(seed, "interpolation"))
+    t = torch.linspace(0, 1, steps).view(-1, 1)
+    paths = [slerp(x, y, t) for x, y in zip(a, b, strict=True)]
+    return images(draw, torch.cat(paths), data.every_class(steps), device)
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Points `[s, d]` at shares t `[s, 1]` of the way from a `[d]` to b `[d]`, at an even angular speed."""
+    angle = torch.acos(torch.clamp(a @ b / (a.norm() * b.norm()), -1, 1))
+    if angle < 1e-4 or angle > torch.pi - 1e-4:  # one direction, or opposite ones: no circle is the shortest
+        return a + t * (b - a)
+    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+
+
 def table(
     wanted: list[int], epochs: np.ndarray, images: np.ndarray, labels: np.ndarray
 ) -> dict[int, np.ndarray]:

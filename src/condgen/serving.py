@@ -14,6 +14,8 @@ from condgen import cgan, cvae, data, files, sampling, training
 from condgen.randomness import generator
 
 MODELS = {"cvae": (cvae.CVAE, cvae.draw), "cgan": (cgan.CGAN, cgan.draw)}
+# What loading needs; MLflow lists them with the versions at hand.
+PACKAGES = ("mlflow", "numpy", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
     outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, data.SIDE, data.SIDE))]),

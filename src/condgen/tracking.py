@@ -6,7 +6,7 @@ lists it in its `deps`. Where MLflow cannot be used, a line says so and the stag
 
 import hashlib
 import os
-import re
+import platform
 import signal
 import subprocess
 import sys
@@ -18,23 +18,31 @@ from typing import Any
 
 import numpy as np
 import psutil
+import yaml
 from filelock import FileLock
 
-from condgen import figures, params
+from condgen import compare, figures, params
+from condgen.errors import UserError, without_password
 
 EXPERIMENT = "condgen"
+# Modules that change no output, and so are no part of what makes two runs comparable.
+NO_OUTPUT = {"tracking", "preflight", "serving", "compare", "__main__", "__init__"}
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI then opens on runs, not on LLM traces
     "mlflow.note.content": "One parent run for each pipeline execution, a child run for each stage of it.",
 }
-# Set before MLflow is imported. Its own patience with a server that does not answer is about four
-# minutes a call, and it reports usage to its makers unless told not to.
+STRIKES = 3  # failed calls after which a stage logs no more: it must not wait for a dead server for ever
+LOCK_SECONDS = 120
+# MLflow's own patience with a server that does not answer is about four minutes a call. A stage that
+# begins finds out quickly whether a server is there; one that has begun gives it more time.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+CHOSEN = {name: os.environ[name] for name in PATIENT if name in os.environ}
+# Set before MLflow is imported.
 for _name, _value in {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
     # log_model says at length what it cannot check about an environment it need not recreate.
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }.items():
@@ -52,21 +60,25 @@ def root() -> Path:
 
 
 class Run:
-    """A child run for a stage. Every method is best effort: what fails is said once, and nothing stops."""
+    """A child run for a stage. Every method is best effort: what fails is said, and nothing stops.
 
-    def __init__(self, client: "mlflow.MlflowClient | None", child: str = "", parent: str = ""):
+    client None: untracked, every method does nothing.
+    """
+
+    def __init__(self, client: "mlflow.MlflowClient | None" = None, child: str = "", parent: str = ""):
         self.client, self.child, self.parent = client, child, parent
+        self.strikes = 0 if client else STRIKES
         self.last_images: tuple[int, np.ndarray] | None = None
 
     @contextmanager
     def _best_effort(self) -> Iterator["mlflow.MlflowClient"]:
-        """The client, or nothing at all once a call has failed: no stage waits for a dead server twice."""
+        """The client; after STRIKES failures something that takes any call and does nothing."""
         try:
-            yield self.client or _Nothing()
+            yield self.client if self.strikes < STRIKES else _Nothing()
         except Exception as error:
-            if self.client is not None:
-                _say(f"MLflow failed ({_line(error)}); this stage goes on and logs no more")
-            self.client = None
+            self.strikes += 1
+            end = "logs no more" if self.strikes >= STRIKES else "goes on"
+            _say(f"MLflow failed ({_line(error)}); this stage {end}")
 
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
         """An epoch's numbers, and its pictures uint8 [100, 28, 28] at epochs 0 to 10 and every fifth."""
@@ -99,37 +111,26 @@ class Run:
         """Files, or folders with what is in them, under the same names as below data/."""
         with self._best_effort() as client:
             for path in map(Path, paths):
-                folder = "/".join(path.parts[1:-1]) or None
+                below = path.parts[1:]
                 log = client.log_artifacts if path.is_dir() else client.log_artifact
-                target = "/".join(path.parts[1:]) if path.is_dir() else folder
+                target = "/".join(below if path.is_dir() else below[:-1]) or None
                 log(self.parent if parent else self.child, str(path), target)
 
     def model(self, name: str, folder: str) -> None:
         """A trained generator as a pyfunc model that draws digits, loadable without this repository."""
+        if self.strikes >= STRIKES:
+            return
         with self._best_effort():
-            if self.client is None:
-                return
-            code = Path(__file__).parent
-            from condgen.serving import SIGNATURE
+            from condgen import serving
 
+            code = Path(__file__).parent
             mlflow.pyfunc.log_model(
                 name=name,
                 python_model=str(code / "serving.py"),
                 artifacts={"model": folder},
                 code_paths=[str(code)],
-                signature=SIGNATURE,
-                pip_requirements=[
-                    f"{package}=={_version(package)}"
-                    for package in (
-                        "mlflow",
-                        "numpy",
-                        "pydantic",
-                        "pyyaml",
-                        "safetensors",
-                        "torch",
-                        "tqdm",
-                    )
-                ],
+                signature=serving.SIGNATURE,
+                pip_requirements=[f"{package}=={_version(package)}" for package in serving.PACKAGES],
             )
 
     def dataset(self, path: str, source: str, context: str) -> None:
@@ -152,6 +153,19 @@ class Run:
         with self._best_effort() as client:
             client.log_batch(self.child, tags=[RunTag(name, str(value)) for name, value in tags.items()])
 
+    def end(self, status: str) -> None:
+        """Ends child and parent, however many calls failed before. A parent is as well as its children."""
+        if self.client is None:
+            return
+        try:
+            mlflow.end_run(status)
+            experiment = self.client.get_run(self.parent).info.experiment_id
+            children = self.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{self.parent}'")
+            worst = [s for s in ("KILLED", "FAILED") if s in {run.info.status for run in children}]
+            self.client.set_terminated(self.parent, worst[0] if worst else status)
+        except Exception as error:
+            _say(f"MLflow failed ({_line(error)}); the run may be shown as RUNNING")
+
 
 class _Nothing:
     """Takes any call and does nothing."""
@@ -161,32 +175,31 @@ class _Nothing:
 
 
 @contextmanager
-def stage(name: str, sections: Sequence[str], reads: Sequence[str], writes: Sequence[str]) -> Iterator[Run]:
-    """A child run around a stage's work; it ends FINISHED, FAILED or KILLED, and so does the parent.
+def stage(name: str) -> Iterator[Run]:
+    """A child run around the work of a stage of dvc.yaml; it ends FINISHED, FAILED or KILLED.
 
-    sections: which parts of params.yaml the child shows. reads, writes: files or folders whose MD5 it is
-    tagged with, the same that dvc.lock holds. SIGTERM ends the stage as Ctrl-C does.
+    It shows the stage's parameters, and is tagged with the MD5 of every file below data/ that dvc.yaml says
+    it reads (before the work) and writes (after it). SIGTERM ends the stage as Ctrl-C does.
     """
     previous = signal.signal(signal.SIGTERM, _terminate)
-    run = _start(name, sections)
-    run.tags(_hashes("read", reads))
-    status = "FAILED"
+    spec = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    status, run = "KILLED", Run()  # KILLED, until something else is known
     try:
+        run = _start(name, spec)
+        run.tags(_hashes("read", spec["deps"]))
         yield run
         if run.last_images is not None:
             run._image(*run.last_images)
-        run.tags(_hashes("wrote", writes))
+        run.tags(
+            _hashes("wrote", [*spec["outs"], *(key for entry in spec.get("metrics", []) for key in entry)])
+        )
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
-        raise
     except Exception as error:
+        status = "FAILED"
         run.tags({"error": _line(error)})
         raise
     finally:
-        with run._best_effort() as client:
-            mlflow.end_run(status)
-            client.set_terminated(run.parent, status)
+        run.end(status)
         signal.signal(signal.SIGTERM, previous)
 
 
@@ -194,58 +207,81 @@ def _terminate(signum: int, frame: Any) -> None:
     sys.exit(128 + signum)
 
 
-def _start(name: str, sections: Sequence[str]) -> Run:
+def _start(name: str, spec: Mapping[str, Any]) -> Run:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     local = f"sqlite:///{root() / 'mlflow.db'}"
     for place in [uri, local] if uri else [local]:
         try:
-            return _start_at(_anchored(place), name, sections)
+            os.environ.update(IMPATIENT | CHOSEN)
+            run = _start_at(_anchored(place), name, spec)
+            os.environ.update(PATIENT | CHOSEN)
+            return run
         except Exception as error:
-            _say(f"MLflow cannot use {_without_password(place)} ({_line(error)})")
+            _say(f"MLflow cannot use {without_password(place)} ({_line(error)})")
             if place != local:
                 _say(f"this stage is kept in {local} instead")
     _say("this stage runs untracked")
-    return Run(None)
+    return Run()
 
 
-def _start_at(uri: str, name: str, sections: Sequence[str]) -> Run:
+def _start_at(uri: str, name: str, spec: Mapping[str, Any]) -> Run:
     mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient(uri)
-    experiment = _experiment(client, uri)
+    client, experiment = _experiment(uri)
     tags = _provenance()
-    execution = tags["execution"]
-    found = client.search_runs([experiment], f"tags.execution = '{execution}' AND tags.stage = 'pipeline'")
-    if found:
-        parent = found[0].info.run_id
-        client.update_run(parent, status="RUNNING")
-    else:
-        its_own = {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
-        parent = client.create_run(
-            experiment, run_name=_execution_name(tags), tags=tags | its_own
-        ).info.run_id
-        _log_params(client, parent, params.flat())
-    child = client.create_run(
-        experiment, run_name=name, tags=tags | {"stage": name, "mlflow.parentRunId": parent}
-    ).info.run_id
-    mlflow.start_run(run_id=child)
-    chosen = {k: v for k, v in params.flat().items() if k.split(".")[0] in sections}
-    _log_params(client, child, chosen)
+    values = params.flat()
+    made: list[str] = []
+    try:
+        found = client.search_runs(
+            [experiment], f"tags.execution = '{tags['execution']}' AND tags.stage = 'pipeline'"
+        )
+        if found:
+            parent = found[0].info.run_id
+            client.update_run(parent, status="RUNNING")
+        else:
+            its_own = {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
+            parent = client.create_run(
+                experiment, tags=tags | its_own, run_name=_execution_name(tags)
+            ).info.run_id
+            made.append(parent)
+            _log_params(client, parent, values)
+        of_stage = {"stage": name, "mlflow.parentRunId": parent}
+        child = client.create_run(experiment, tags=tags | of_stage, run_name=name).info.run_id
+        made.append(child)
+        wanted = tuple(spec.get("params", []))
+        _log_params(
+            client, child, {k: v for k, v in values.items() if k in wanted or k.split(".")[0] in wanted}
+        )
+        mlflow.start_run(run_id=child)
+    except BaseException:
+        for run in made:
+            client.set_terminated(run, "FAILED")
+        raise
     return Run(client, child, parent)
 
 
-def _experiment(client: "mlflow.MlflowClient", uri: str) -> str:
-    """The experiment's id. Its artifact folder is fixed when it is first made, so it is made absolute."""
+def _experiment(uri: str) -> tuple["mlflow.MlflowClient", str]:
+    """A client, and the experiment's id. An experiment's artifact folder is fixed when it is first made.
+
+    Only a server knows a place for artifacts that outlives the working directory, so elsewhere it is made
+    absolute, beside the store or at the root.
+    """
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    if not uri.startswith("sqlite:"):
-        found = client.get_experiment_by_name(name)
-        return found.experiment_id if found else client.create_experiment(name, tags=EXPERIMENT_TAGS)
-    folder = Path(uri.removeprefix("sqlite:///")).parent
-    # Two stages that start at once must not both create the tables.
-    with FileLock(folder / "mlflow.db.lock"):
-        found = client.get_experiment_by_name(name)
-        if found:
-            return found.experiment_id
-        return client.create_experiment(name, (folder / "mlartifacts").as_uri(), EXPERIMENT_TAGS)
+    if uri.startswith(("http://", "https://", "databricks")):
+        return _experiment_at(uri, name, None)
+    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else root()
+    # Two stages that start at once must not both create the tables, which making a client does.
+    with FileLock(folder / "mlflow.db.lock", timeout=LOCK_SECONDS):
+        return _experiment_at(uri, name, (folder / "mlartifacts").as_uri())
+
+
+def _experiment_at(uri: str, name: str, artifacts: str | None) -> tuple["mlflow.MlflowClient", str]:
+    client = mlflow.MlflowClient(uri)
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return client, client.create_experiment(name, artifacts, EXPERIMENT_TAGS)
+    if found.lifecycle_stage == "deleted":  # in the UI; its name cannot be given again
+        client.restore_experiment(found.experiment_id)
+    return client, found.experiment_id
 
 
 def _anchored(uri: str) -> str:
@@ -260,13 +296,13 @@ def _log_params(client: "mlflow.MlflowClient", run: str, values: Mapping[str, An
 
 def _provenance() -> dict[str, str]:
     """Which execution, experiment, commit and changes a run belongs to, as tags."""
-    changed = [
-        line[3:] for line in _git("status", "--porcelain", "--", ".", ":!data", ":!dvc.lock").splitlines()
-    ]
+    status = _git("status", "--porcelain", "--", ".", ":!data", ":!dvc.lock")
+    changed = [line[2:].strip() for line in status.splitlines()]
     baseline = os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD") or "none"
     branch = _git("symbolic-ref", "--short", "HEAD")  # none in an experiment, whose HEAD is detached
     tags = {
         "execution": _execution(),
+        "code": _code(),
         "git.commit": baseline,
         "git.dirty": "true" if changed else "false",
         "mlflow.source.type": "LOCAL",
@@ -297,11 +333,28 @@ def _execution() -> str:
                 process = process.parent() or process
         except psutil.Error:
             pass  # an ancestor that may not be looked into is not our shell
-    return f"{process.create_time():.2f}-{process.pid}"
+    return f"{platform.node()}-{process.pid}-{_started(process)}"
+
+
+def _started(process: psutil.Process) -> str:
+    """When a process started: on Linux in ticks since this boot, which no change of the clock moves."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return boot + "-" + Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return f"{process.create_time():.0f}"
 
 
 def _execution_name(tags: Mapping[str, str]) -> str:
     return tags.get("dvc.experiment") or f"{tags.get('git.branch', 'HEAD')}@{tags['git.commit'][:7]}"
+
+
+def _code() -> str:
+    """Names the code that results depend on: a hash of its files, which a commit of results leaves alone."""
+    package = Path(__file__).parent
+    here = [*package.glob("*.py"), *package.glob("*.j2"), *(package.parents[1] / "stages").glob("*.py")]
+    parts = [f"{path.name} {_md5(path)}" for path in sorted(here) if path.stem not in NO_OUTPUT]
+    return hashlib.md5("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def _git(*words: str) -> str:
@@ -313,7 +366,7 @@ def _git(*words: str) -> str:
 
 
 def _hashes(prefix: str, paths: Sequence[str]) -> dict[str, str]:
-    found = [Path(p) for p in paths]
+    found = [Path(path) for path in paths if path.startswith("data/")]
     each = [f for p in found for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
     return {f"{prefix}/{f.as_posix()}": _md5(f) for f in each}
 
@@ -340,13 +393,44 @@ def _version(package: str) -> str:
 
 def _line(error: Exception) -> str:
     """The error on one line, without the password that an address in it may hold."""
-    text = " ".join(str(error).split())[:300] or type(error).__name__
-    return _without_password(text)
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"(//[^/@\s:]*):[^/@\s]*@", r"\1:***@", text)
+    return without_password(" ".join(str(error).split())[:300] or type(error).__name__)
 
 
 def _say(text: str) -> None:
     print(f"tracking: {text}", file=sys.stderr, flush=True)
+
+
+def finished() -> list[compare.Finished]:
+    """Every finished pipeline run with its final numbers, from the store that stages log to.
+
+    Raises UserError where the store cannot be read or has no such experiment.
+    """
+    uri = _anchored(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}")
+    shown = without_password(uri)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError(f"{shown} does not exist: 'dvc repro' makes it")
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    runs, token = [], None
+    try:
+        os.environ.update(IMPATIENT | CHOSEN)
+        client = mlflow.MlflowClient(uri)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            raise UserError(f"{shown} has no experiment {name}: 'dvc repro' makes it")
+        query = "tags.stage = 'pipeline' AND attributes.status = 'FINISHED'"
+        while token != "":
+            page = client.search_runs([experiment.experiment_id], query, page_token=token)
+            runs, token = [*runs, *page], page.token or ""
+    except mlflow.MlflowException as error:
+        raise UserError(f"MLflow cannot read {shown}: {_line(error)}") from None
+    return [_finished(run) for run in runs if run.data.metrics]
+
+
+def _finished(run: "mlflow.entities.Run") -> compare.Finished:
+    data = ", ".join(sorted({used.dataset.name for used in run.inputs.dataset_inputs}))
+    return compare.Finished(
+        name=run.info.run_name,
+        started=run.info.start_time,
+        params=run.data.params | {"data": data, "code": run.data.tags.get("code", "unknown")},
+        metrics=run.data.metrics,
+    )

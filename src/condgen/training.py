@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -34,9 +35,13 @@ def choose_device() -> torch.device:
         usable = available[device.type]()
     except (RuntimeError, KeyError):
         raise UserError(f"CONDGEN_DEVICE is {name!r}: allowed are {', '.join(available)}") from None
-    if not usable:
-        raise UserError(f"CONDGEN_DEVICE is {name!r}, but this machine has none that PyTorch can use")
-    return device
+    try:
+        if usable:
+            torch.empty(0, device=device)  # there may be a first GPU but no seventh
+            return device
+    except RuntimeError:
+        pass
+    raise UserError(f"CONDGEN_DEVICE is {name!r}, but this machine has none that PyTorch can use")
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
@@ -59,6 +64,20 @@ def init_glorot(model: torch.nn.Module, generator: torch.Generator) -> None:
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
             torch.nn.init.xavier_uniform_(module.weight, generator=generator)
             torch.nn.init.zeros_(module.bias)
+
+
+class AdamParams(Protocol):
+    """What a section says of Adam."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    epsilon: float
+
+
+def adam(parameters: Iterable[torch.nn.Parameter], p: AdamParams) -> torch.optim.Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1), all parameters of a network updated in one fused kernel."""
+    return torch.optim.Adam(parameters, lr=p.lr, betas=(p.beta1, p.beta2), eps=p.epsilon, fused=True)
 
 
 def restore(kind: type[Network], state: dict[str, Tensor], config: dict) -> Network:
@@ -92,12 +111,15 @@ class Progress:
                 yield x, y
                 images += len(x)
                 bar.update()
+            if images:
+                float(x.flatten()[0])  # reading a value waits for all the work that a GPU still has queued
         self.images_per_second = images / (time.perf_counter() - start)
 
     def line(self, epoch: int, numbers: Numbers) -> None:
         """Says what an epoch came to."""
         text = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         tqdm.write(f"{self.name} {epoch}/{self.epochs}  {text}  {self.images_per_second:,.0f} images/s")
+        sys.stdout.flush()  # through a pipe or into a log file, now and not at the end
 
 
 class Log(Protocol):
@@ -155,19 +177,23 @@ def write_history(path: str, images: np.ndarray, labels: Tensor) -> None:
 
 
 class Mean:
-    """Means over images, summed on the images' device and read from it once an epoch."""
+    """Means over images. Adding queues no work on the device, which is read once an epoch."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.images = 0
+        self.values: dict[str, list[Tensor]] = {}
+        self.images: list[int] = []
 
     def add(self, means: dict[str, Tensor], images: int) -> None:
         """Adds a batch: scalar means over its images, detached."""
         for name, value in means.items():
-            total = value * images
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
-        self.images += images
+            self.values.setdefault(name, []).append(value)
+        self.images.append(images)
 
     def read(self, prefix: str = "") -> Numbers:
         """Means over all images added, as floats."""
-        return {prefix + name: float(total) / self.images for name, total in self.sums.items()}
+        share = torch.tensor(self.images, dtype=torch.float64) / sum(self.images)
+        # float64 on the CPU: float32 would round sums over an epoch, and MPS has nothing wider.
+        return {
+            prefix + name: float(torch.stack(values).cpu().double() @ share)
+            for name, values in self.values.items()
+        }

@@ -1,0 +1,128 @@
+"""The article's claims, each tested by comparisons of measured intervals, with a verdict by a stated rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+RULE = (
+    "A comparison is met when the two 95 % intervals do not overlap and lie in the claimed order, refuted "
+    "when they do not overlap and lie in the other order, and open when they overlap. A claim holds when all "
+    "of its comparisons are met, and does not hold when at least one is refuted and none is met. Otherwise "
+    "one cannot tell: the measures disagree, or some are open."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`left` is claimed to be below `right` in `metric`; both name a set of images."""
+
+    metric: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the article, and what would have to be measured for it to hold."""
+
+    text: str
+    meaning: str
+    comparisons: tuple[Comparison, ...]
+
+
+CLAIMS = (
+    Claim(
+        "The CVAE is relatively stable.",
+        "late in training its pictures change less from epoch to epoch than the CGAN's, and fewer are "
+        "read as another digit",
+        (
+            Comparison("picture_change", "cvae", "cgan"),
+            Comparison("reading_change", "cvae", "cgan"),
+        ),
+    ),
+    Claim(
+        "The CVAE's diversity is bad.",
+        "it covers fewer real digits than other real digits do, and its pictures of a digit are more alike",
+        (
+            Comparison("recall", "cvae", "real"),
+            Comparison("coverage", "cvae", "real"),
+            Comparison("pairwise_ssim", "real", "cvae"),
+        ),
+    ),
+    Claim(
+        "The CGAN's diversity is better.",
+        "measures of diversity rank it above the CVAE: the real digits that it covers, and how little alike "
+        "its pictures of a digit are",
+        (
+            Comparison("recall", "cvae", "cgan"),
+            Comparison("coverage", "cvae", "cgan"),
+            Comparison("pairwise_ssim", "cgan", "cvae"),
+        ),
+    ),
+    Claim(
+        "The CGAN's generation process is random.",
+        "what comes out is less certain than with the CVAE, and than with real digits: how often it is the "
+        "digit asked for, and (a measure shared with the first claim) whether it still is an epoch later",
+        (
+            Comparison("class_accuracy", "cgan", "cvae"),
+            Comparison("class_accuracy", "cgan", "real"),
+            Comparison("reading_change", "cvae", "cgan"),
+        ),
+    ),
+)
+
+Interval = tuple[float, float] | None
+
+
+def compare(left: Interval, right: Interval) -> str:
+    """met, refuted or open: whether `left` is claimed below `right`; open without an interval."""
+    if left is None or right is None:
+        return "open"
+    if left[1] < right[0]:
+        return "met"
+    if right[1] < left[0]:
+        return "refuted"
+    return "open"
+
+
+def verdict(outcomes: list[str]) -> str:
+    """holds, does not hold or cannot tell, by RULE."""
+    if all(outcome == "met" for outcome in outcomes):
+        return "holds"
+    if "refuted" in outcomes and "met" not in outcomes:
+        return "does not hold"
+    return "cannot tell"
+
+
+def reason(outcomes: list[str]) -> str:
+    """Why nothing can be told; empty where a verdict was reached."""
+    if verdict(outcomes) != "cannot tell":
+        return ""
+    return "the measures disagree" if "refuted" in outcomes and "met" in outcomes else "intervals overlap"
+
+
+def judge(intervals: Mapping[str, Mapping[str, Interval]]) -> list[dict]:
+    """Every claim with its comparisons and its verdict, as plain values.
+
+    intervals: set -> metric -> (low, high), or None where there is none.
+    """
+    judged = []
+    for claim in CLAIMS:
+        rows = [
+            {
+                "metric": c.metric,
+                "below": c.left,
+                "above": c.right,
+                "outcome": compare(intervals[c.left].get(c.metric), intervals[c.right].get(c.metric)),
+            }
+            for c in claim.comparisons
+        ]
+        judged.append(
+            {
+                "claim": claim.text,
+                "meaning": claim.meaning,
+                "comparisons": rows,
+                "verdict": verdict([row["outcome"] for row in rows]),
+                "reason": reason([row["outcome"] for row in rows]),
+            }
+        )
+    return judged

@@ -1,0 +1,74 @@
+"""Runs become a table: seeds are pooled, settings are not, and nothing is counted twice."""
+
+import csv
+import io
+
+import pytest
+
+from condgen import compare, figures
+from condgen.errors import UserError
+
+
+def run(name, started, metric, **params):
+    return compare.Finished(name, started, {"data": "full", "code": "abc"} | params, {"cgan.recall": metric})
+
+
+RUNS = [
+    run("a", 1, 0.2, seed="0", lr="0.1"),
+    run("b", 2, 0.4, seed="1", lr="0.1"),
+    run("c", 3, 0.9, seed="0", lr="0.2"),
+]
+
+
+def test_seeds_are_pooled_and_settings_are_not():
+    differing, rows = compare.group(RUNS, ["cgan.recall"])
+    assert differing == ["lr"]
+    assert [(row.settings, row.seeds) for row in rows] == [
+        ({"lr": "0.1"}, ["0", "1"]),
+        ({"lr": "0.2"}, ["0"]),
+    ]
+    assert rows[0].values["cgan.recall"] == (pytest.approx(0.3), pytest.approx(0.2 / 2**0.5))
+    assert rows[1].values["cgan.recall"] == (0.9, None)
+
+
+def test_of_runs_alike_to_the_seed_the_latest_counts_once():
+    _, rows = compare.group([*RUNS, run("again", 9, 0.6, seed="1", lr="0.1")], ["cgan.recall"])
+    assert rows[0].seeds == ["0", "1"]
+    assert rows[0].values["cgan.recall"][0] == pytest.approx(0.4)
+
+
+def test_other_data_and_other_code_are_never_pooled():
+    small = run("small", 4, 0.1, seed="2", lr="0.1", data="bundled")
+    patched = run("patched", 5, 0.1, seed="3", lr="0.1", code="abc changed")
+    differing, rows = compare.group([*RUNS, small, patched], ["cgan.recall"])
+    assert differing == ["code", "data", "lr"]
+    assert len(rows) == 4
+
+
+def test_runs_without_the_metric_are_left_out_and_none_at_all_is_an_error():
+    with pytest.raises(UserError, match=r"no finished run has all of cgan\.nothing"):
+        compare.group(RUNS, ["cgan.nothing"])
+
+
+def test_a_name_stands_for_both_models_as_far_as_they_have_it():
+    runs = [
+        compare.Finished(
+            "a", 1, {}, {"cvae.recall": 1, "cgan.recall": 1, "cvae.test_elbo": 1, "real.recall": 1}
+        )
+    ]
+    chosen = compare.choose(["recall", "test_elbo", "real.recall"], runs)
+    assert chosen == ["cvae.recall", "cgan.recall", "cvae.test_elbo", "real.recall"]
+    with pytest.raises(UserError, match=r"no finished run has the metric beauty: there are cgan\.recall"):
+        compare.choose(["beauty"], runs)
+
+
+def test_the_table_the_csv_and_the_picture_say_the_same(tmp_path):
+    differing, rows = compare.group(RUNS, ["cgan.recall"])
+    text = compare.text(differing, rows)
+    assert text.splitlines()[0].split() == ["lr", "seeds", "cgan.recall"]
+    assert "0.3 ± 0.14" in text
+    table = list(csv.DictReader(io.StringIO(compare.as_csv(rows))))
+    assert float(table[0]["cgan.recall_mean"]) == pytest.approx(0.3)
+    assert table[1]["cgan.recall_sd"] == ""
+    figures.comparison(tmp_path / "c.png", rows)
+    assert (tmp_path / "c.png").stat().st_size > 1000
