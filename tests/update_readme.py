@@ -1,0 +1,45 @@
+"""Writes the table of results into README.md and copies its pictures to docs/. `make readme` calls it."""
+
+import json
+import shutil
+from pathlib import Path
+
+from condgen import files, report
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = "<!-- {0}: written by `make readme` -->\n", "\n<!-- end of {0} -->"
+PICTURES = {
+    "data/plots/sample/article_table.png": "docs/article_table.png",
+    "data/plots/sample/cvae_classes.png": "docs/cvae_classes.png",
+    "data/plots/sample/cgan_classes.png": "docs/cgan_classes.png",
+}
+
+
+def blocks() -> dict[str, str]:
+    """Name of a block in README.md -> what it has to show, from the committed numbers."""
+    results = json.loads((ROOT / "data/metrics/evaluate.json").read_text())
+    numbers = [report.metrics_markdown(results), report.caption(results), report.likelihood_markdown(results)]
+    return {"claims": report.claims_markdown(results), "numbers": "\n\n".join(numbers)}
+
+
+def split(text: str, name: str) -> tuple[str, str, str]:
+    """(before, inside, after) of a block in the README's text."""
+    start, end = (mark.format(name) for mark in BLOCK)
+    before, rest = text.split(start)
+    inside, after = rest.split(end)
+    return before + start, inside, end + after
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, content in blocks().items():
+        before, _, after = split(text, name)
+        text = before + content + after
+    files.write(readme, text.encode())
+    for source, target in PICTURES.items():
+        shutil.copyfile(ROOT / source, ROOT / target)
+
+
+if __name__ == "__main__":
+    main()
