@@ -96,7 +96,9 @@ def test_an_error_marks_the_stage_and_the_pipeline_failed(store):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_killed_stage_is_killed_in_mlflow_too(store, root, number):
     script = """
-        import sys, time
+        import signal, sys, time
+        # A suite that was started in the background hands down SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path.insert(0, sys.argv[1])
         from condgen import tracking
         with tracking.stage("train_cvae"):
