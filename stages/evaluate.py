@@ -10,7 +10,9 @@ from condgen import classifier, data, evaluation, figures, files, metrics, param
 
 PLOTS = "data/plots/evaluate"
 SAMPLE = "data/plots/sample"
+SAMPLES = "data/samples/%s.npz"
 MODELS = ("cvae", "cgan")
+YARDSTICK = ["data/mnist.npz", "data/models/classifier/model.safetensors"]
 PICTURES = [
     (
         "The article's table",
@@ -87,7 +89,7 @@ def main():
         model = training.restore(classifier.Classifier, *files.read_model("data/models/classifier")).to(
             device
         )
-        sets = {name: data.load_samples("data/samples/%s.npz" % name, device) for name in MODELS}
+        sets = {name: data.load_samples(SAMPLES % name, device) for name in MODELS}
         sets["real"] = metrics.same_count_per_class(images.train, len(sets["cvae"]) // data.CLASSES)
         histories = {name: evaluation.load_history("data/history/%s.npz" % name, device) for name in MODELS}
 
@@ -131,8 +133,9 @@ def main():
             "data/metrics/evaluate.json", "data/plots/accuracy_by_digit.csv", PLOTS, "data/report.html"
         )
         run.numbers(headline, parent=True)
-        run.describe(report.markdown(results))
+        run.candidates(results, SAMPLES, judged_by=YARDSTICK)
         run.artifacts("data/report.html", "data/plots/sample/article_table.png", parent=True)
+        run.describe(report.markdown(results))
 
 
 if __name__ == "__main__":

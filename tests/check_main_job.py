@@ -22,7 +22,7 @@ def main() -> None:
     runs = client.search_runs([experiment.experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1, f"one pipeline execution is one parent, found {len(parents)}"
-    children = {run.info.run_name for run in runs if run is not parents[0]}
+    children = {run.data.tags["stage"] for run in runs if run is not parents[0]}
     assert children == STAGES, children
     assert {run.info.status for run in runs} == {"FINISHED"}
     print(f"ok: 1 parent and {len(children)} children, all FINISHED, in mlflow.db")

@@ -4,109 +4,24 @@ One clone serves all tests of this file; they stand in the order in which a user
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+import torchvision
+from clone import QUICK, Clone
 from PIL import Image
 
 from condgen import metrics
 
 STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
-QUICK = {
-    "source": "bundled",
-    "classifier.epochs": 2,
-    "cvae.epochs": 3,
-    "cgan.epochs": 4,
-    "per_class": 20,
-    "manifold_steps": 3,
-    "gan_train_epochs": 1,
-}
 EXPERIMENT = "quick-quail"
 QUEUED = "quiet-quoll"
-
-
-class Clone:
-    """A clone of this working tree, committed files or not, with quick parameters."""
-
-    def __init__(self, root: Path, path: Path):
-        self.path = path
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, capture_output=True, check=True
-        )
-        for name in filter(None, listed.stdout.decode().split("\0")):
-            if (root / name).exists():
-                (path / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(root / name, path / name)
-        section = ""
-        lines = (path / "params.yaml").read_text().splitlines()
-        for i, line in enumerate(lines):
-            section = line[:-1].split(":")[0] if line[:1].isalpha() else section
-            key = line.strip().split(":")[0]
-            value = QUICK.get(key, QUICK.get(f"{section}.{key}"))
-            if value is not None:
-                lines[i] = f"  {key}: {value}"
-        (path / "params.yaml").write_text("\n".join(lines) + "\n")
-        drop = ("MNIST_MIRROR", "MLFLOW_", "DVC_", "GIT_", "PYTHONPATH")
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(drop)} | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "CONDGEN_DEVICE": "cpu",
-            **{
-                f"GIT_{who}_{what}": "t@example.org"
-                for who in ("AUTHOR", "COMMITTER")
-                for what in ("NAME", "EMAIL")
-            },
-        }
-        self.run("git", "init", "-q", "-b", "trunk")
-        self.commit("start")
-
-    def run(self, *words: str, check: bool = True) -> str:
-        done = subprocess.run(
-            words, cwd=self.path, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert done.returncode == 0 or not check, done.stdout
-        return done.stdout
-
-    def commit(self, message: str) -> None:
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "-q", "-m", message)
-
-    def json(self, name: str) -> dict:
-        return json.loads((self.path / f"data/metrics/{name}.json").read_text())
-
-    def npz(self, name: str) -> dict:
-        with np.load(self.path / f"data/{name}.npz", allow_pickle=False) as archive:
-            return dict(archive)
-
-    @property
-    def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(f"sqlite:///{self.path}/mlflow.db")
-
-    def runs(self) -> dict:
-        """Parent's name -> (parent, {stage: child})."""
-        experiment = self.client.get_experiment_by_name("condgen")
-        found = self.client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
-        parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
-        names = [run.info.run_name for run in parents]
-        assert len(set(names)) == len(names), names
-        return {
-            parent.info.run_name: (
-                parent,
-                {
-                    run.info.run_name: run
-                    for run in found
-                    if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
-                },
-            )
-            for parent in parents
-        }
 
 
 def ran(output: str) -> list[str]:
@@ -281,6 +196,78 @@ def test_an_experiment_runs_what_its_parameter_touches_and_nothing_else(experime
     assert parent.data.tags["dvc.experiment"] == EXPERIMENT
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
     assert parent.data.metrics["cgan.frechet_distance"] > 0
+
+
+def test_the_experiment_names_the_runs_that_made_what_it_did_not_make_again(experimented):
+    parent, _ = experimented.runs()[EXPERIMENT]
+    assert parent.data.tags["changed"] == "cgan.lr=0.0002"
+    first = experimented.runs()[f"trunk@{experimented.head}"][1]
+    note = parent.data.tags["mlflow.note.content"]
+    for stage in ("download", "train_classifier", "train_cvae"):
+        run = first[stage].info.run_id
+        assert parent.data.tags[f"reused.{stage}.run"] == run
+        assert parent.data.tags[f"reused.{stage}"] == f"{stage} · trunk@{experimented.head}"
+        assert f"`{stage}` did not run again" in note
+        assert f"/runs/{run}" in note
+    assert not [tag for tag in parent.data.tags if tag.startswith("reused.train_cgan")]
+
+
+def test_models_are_registered_and_the_better_one_is_the_champion(experimented):
+    client, results = experimented.client, experimented.json("evaluate")
+    cvae = client.get_model_version_by_alias("condgen-cvae", "champion")
+    assert cvae.version == client.get_model_version_by_alias("condgen-cvae", "latest").version == 1
+    assert float(cvae.tags["frechet_distance"]) == results["cvae"]["frechet_distance"]
+    versions = client.search_model_versions("name = 'condgen-cgan'")
+    measured = {v.version: float(v.tags["frechet_distance"]) for v in versions if "images" in v.tags}
+    assert len(measured) == 2
+    champion = client.get_model_version_by_alias("condgen-cgan", "champion")
+    assert measured[champion.version] == min(measured.values())
+    latest = client.get_model_version_by_alias("condgen-cgan", "latest")
+    assert int(latest.version) == max(int(v.version) for v in versions)
+
+
+def test_a_file_is_traced_to_the_runs_that_it_comes_from(experimented, tmp_path):
+    copy = tmp_path / "renamed.bin"
+    shutil.copy(experimented.path / "data/samples/cgan.npz", copy)
+    text = experimented.run("python", "-m", "condgen", "trace", str(copy))
+    _, children = experimented.runs()[EXPERIMENT]
+    assert f"made by sample · {EXPERIMENT}" in text
+    assert children["sample"].info.run_id in text
+    assert "cgan.lr=0.0002" in text
+    assert "data 5,000 MNIST digits bundled" in text
+    assert f"made by download · trunk@{experimented.head}" in text
+    assert f"used by evaluate · {EXPERIMENT}" in text
+    commit = experimented.run("git", "rev-parse", "HEAD")[:12]
+    assert f"commit {commit}" in text
+    back = experimented.run("python", "-m", "condgen", "trace", EXPERIMENT)
+    md5 = children["sample"].data.tags["wrote/data/samples/cgan.npz"]
+    assert f"wrote data/samples/cgan.npz (MD5 {md5}), as in the workspace" in back
+    assert "train_cvae did not run again: its result is that of train_cvae · trunk" in back
+    unknown = experimented.run("python", "-m", "condgen", "trace", "README.md", check=False)
+    assert len(unknown.splitlines()) == 1
+    assert "which no run in this store wrote or read" in unknown
+
+
+def test_digits_are_drawn_from_the_files_and_from_the_registry(experimented):
+    out = experimented.path / "date.png"
+    for model in ("cgan", "cvae", "data/models/cgan", "models:/condgen-cgan@champion"):
+        experimented.run(
+            "python", "-m", "condgen", "draw", "2026-11-22", "--model", model,
+            "--out", str(out), "--variants", "3", "--scale", "1",
+        )  # fmt: skip
+        with Image.open(out) as picture:
+            assert picture.height == 3 * 28
+        out.unlink()
+    experimented.run("python", "-m", "condgen", "export", "--per-class", "12", "--out", "drawn")
+    drawn = torchvision.datasets.MNIST(experimented.path / "drawn", train=True, download=False)
+    assert np.bincount(drawn.targets).tolist() == [12] * 10
+    shutil.rmtree(experimented.path / "drawn")
+    for wrong in ("models:/condgen-cgan@nobody", "nowhere", "classifier"):
+        words = ["draw", "1", "--model", wrong, "--out", str(out)]
+        said = experimented.run("python", "-m", "condgen", *words, check=False)
+        assert len(said.splitlines()) == 1, said
+        assert said.startswith("condgen: ")
+    assert not out.exists()
 
 
 def test_dvc_compares_the_experiment_with_its_baseline(experimented):

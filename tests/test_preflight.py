@@ -127,3 +127,24 @@ def test_a_stage_works_in_its_own_checkout_wherever_it_is_started(checkout, tmp_
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     line = one_line(run(elsewhere, str(checkout / "stages/download.py")))
     assert "seed is 'x'" in line
+
+
+def test_params_that_were_right_once_are_checked_again_when_they_or_the_code_change(checkout, monkeypatch):
+    (checkout / ".dvc/tmp").mkdir(parents=True)
+    monkeypatch.setattr(preflight, "__file__", str(checkout / "src/condgen/preflight.py"))
+    checked = []
+    monkeypatch.setattr(preflight, "check_params", checked.append)
+    monkeypatch.chdir(checkout)
+    for change in (None, "params.yaml", None, "src/condgen/cgan.py", None):
+        if change:
+            (checkout / change).write_text((checkout / change).read_text() + "# changed\n")
+        preflight.run(lambda: None)
+    assert len(checked) == 3
+
+
+def test_wrong_params_are_not_remembered_as_right(checkout, monkeypatch):
+    (checkout / ".dvc/tmp").mkdir(parents=True)
+    text = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(text.replace("per_class: 1000 ", "per_class: 1 "))
+    for _ in range(2):
+        assert "sample.per_class is 1" in one_line(run(checkout, "stages/download.py"))

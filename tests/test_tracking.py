@@ -1,7 +1,10 @@
-"""MLflow holds what happened, and a tracking server that fails stops nothing."""
+"""A stage's journal becomes a run in MLflow, whatever happens to the stage, to MLflow or to both."""
 
+import hashlib
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,214 +17,631 @@ import numpy as np
 import pytest
 
 from condgen import tracking
+from condgen.__main__ import main
+from condgen.tracking import address, courier, delivery, journal, store
+
+GRID = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def empty_db(tmp_path_factory):
+    """A store with its tables and no experiment of ours: making the tables takes seconds."""
+    folder = tmp_path_factory.mktemp("db")
+    mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
-def store(root, tmp_path, monkeypatch):
-    """A store of its own below tmp_path; the working directory has params.yaml."""
+def place(root, tmp_path, monkeypatch, empty_db):
+    """A repository root of its own, with a store: the working directory has params.yaml and dvc.yaml."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV"):
+    for name in ("TRACKING_URI", "EXPERIMENT_NAME", "HTTP_REQUEST_TIMEOUT", "HTTP_REQUEST_MAX_RETRIES"):
+        monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
+    for name in ("DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV"):
         monkeypatch.delenv(name, raising=False)
     for name in ("params.yaml", "dvc.yaml"):
-        (tmp_path / name).write_text((root / name).read_text())
+        shutil.copy(root / name, tmp_path)
+    shutil.copy(empty_db, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    while mlflow.active_run():
-        mlflow.end_run()
+    return tmp_path
 
 
-def runs(folder):
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+@pytest.fixture
+def later(monkeypatch):
+    """No courier: what stages say stays in the outbox until it is delivered by hand."""
+    monkeypatch.setattr(courier, "start", lambda folder: None)
+
+
+def deliver(place, to=None):
+    said = []
+    _, left = delivery.deliver_all(place / "outbox", said.append, to)
+    assert (left, said) == (0, [])
+    return runs(place if to is None else to)
+
+
+def runs(place):
+    """(client, stage or "parent" -> run)."""
+    client = mlflow.MlflowClient(place if isinstance(place, str) else f"sqlite:///{place}/mlflow.db")
     experiment = client.get_experiment_by_name("condgen")
     found = client.search_runs([experiment.experiment_id])
     return client, {
-        run.info.run_name if "mlflow.parentRunId" in run.data.tags else "parent": run for run in found
+        run.data.tags["stage"] if "mlflow.parentRunId" in run.data.tags else "parent": run for run in found
     }
 
 
-def test_a_stage_is_a_child_of_its_execution_and_holds_what_it_logged(store):
-    with tracking.stage("train_cgan") as run:
-        (store / "data/models/cgan").mkdir(parents=True)
-        (store / "data/models/cgan/config.json").write_text("hello")
-        for epoch in range(1, 13):
-            run.epoch(epoch, {"loss": 1 / epoch}, np.full((100, 28, 28), epoch, np.uint8))
+def journals(place):
+    return list(journal.waiting(place / "outbox"))
+
+
+def write(place, name, text):
+    path = place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def full_stage(place, name="train_cgan"):
+    """A stage that says one of everything but a model."""
+    write(place, "data/mnist.npz", "pixels")
+    with tracking.stage(name) as run:
+        write(place, "data/models/cgan/config.json", "hello")
+        run.dataset("data/mnist.npz", "five digits", "training")
+        for epoch in range(1, 4):
+            run.epoch(epoch, {"loss": 1 / epoch}, GRID if epoch == 2 else None)
         run.numbers({"cgan": {"accuracy": 0.5, "by_digit": [0.1, 0.2], "note": "text"}})
-    client, found = runs(store)
+        run.numbers({"recall": 0.25}, parent=True)
+        run.artifacts("data/models/cgan")
+        run.artifacts("data/models/cgan/config.json", parent=True)
+        run.describe("What it came to")
+
+
+# What a run holds
+
+
+def test_a_stage_is_a_child_of_its_execution_and_holds_what_it_said(place, later):
+    full_stage(place)
+    client, found = deliver(place)
     child, parent = found["train_cgan"], found["parent"]
     assert child.info.status == parent.info.status == "FINISHED"
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.tags["stage"] == "train_cgan"
     # MD5 of "hello", as md5sum and dvc.lock give it.
     assert child.data.tags["wrote/data/models/cgan/config.json"] == "5d41402abc4b2a76b9719d911017c592"
+    assert child.data.tags["mlflow.note.content"] == "The conditional generative adversarial network"
     assert child.data.params["cgan.lr"] == "0.001"
     assert "cvae.lr" not in child.data.params
     assert {"cgan.lr", "cvae.lr", "seed", "data.source"} <= set(parent.data.params)
     history = client.get_metric_history(child.info.run_id, "loss")
-    assert [(m.step, m.value) for m in history] == [(e, 1 / e) for e in range(1, 13)]
+    assert [(m.step, m.value) for m in history] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert [m.value for m in client.get_metric_history(child.info.run_id, "cgan.by_digit")] == [0.1, 0.2]
-    images = [a.path for a in client.list_artifacts(child.info.run_id, "images")]
-    steps = {re.search(r"\Wstep\W(\d+)", path)[1] for path in images}
-    assert steps == {str(e) for e in [*range(1, 11), 12]}, "the last epoch is kept too"
+    assert parent.data.metrics == {"recall": 0.25}
+    assert not [tag for tag in parent.data.tags if tag.startswith(("read/", "wrote/"))]
+    assert child.data.tags["read/data/mnist.npz"] == hashlib.md5(b"pixels").hexdigest()
+    assert parent.data.tags["mlflow.note.content"] == "What it came to"
+    assert [used.dataset.name for used in child.inputs.dataset_inputs] == ["five digits"]
+    assert {a.path for a in client.list_artifacts(child.info.run_id, "models/cgan")} == {
+        "models/cgan/config.json"
+    }
+    assert [a.path for a in client.list_artifacts(parent.info.run_id, "models/cgan")] == [
+        "models/cgan/config.json"
+    ]
+    assert not journals(place)
 
 
-def test_stages_of_one_execution_share_a_parent_and_artifacts_outlive_the_working_copy(store, monkeypatch):
-    copy = store / "copy"
+def steps(client, run):
+    names = [a.path for a in client.list_artifacts(run.info.run_id, "images") if a.path.endswith(".png")]
+    return sorted({int(re.search(r"\Wstep\W(\d+)", name)[1]) for name in names})
+
+
+def test_pictures_are_kept_of_the_first_ten_epochs_every_fifth_and_the_last(place, later):
+    with tracking.stage("train_cvae") as run:
+        for epoch in range(18):
+            run.epoch(epoch, {}, GRID)
+    client, found = deliver(place)
+    assert steps(client, found["train_cvae"]) == [*range(11), 15, 17]
+
+
+def test_stages_of_one_execution_share_a_parent_and_artifacts_outlive_the_working_copy(
+    place, later, monkeypatch
+):
+    copy = place / "copy"
     copy.mkdir()
     for name in ("params.yaml", "dvc.yaml"):
-        (copy / name).write_text((store / name).read_text())
+        shutil.copy(place / name, copy)
     monkeypatch.chdir(copy)  # as below .dvc/tmp/exps
     monkeypatch.setenv("DVC_EXP_NAME", "bold-bat")
     for name in ("train_cvae", "sample"):
-        (copy / "data").mkdir(exist_ok=True)
-        (copy / "data/a.txt").write_text(name)
+        write(copy, "data/a.txt", name)
         with tracking.stage(name) as run:
             run.artifacts("data/a.txt")
-    _, found = runs(store)
+    shutil.rmtree(copy)
+    monkeypatch.chdir(place)
+    _, found = deliver(place)
     assert set(found) == {"train_cvae", "sample", "parent"}
     assert found["parent"].info.run_name == "bold-bat"
     assert found["parent"].data.tags["dvc.experiment"] == "bold-bat"
     artifact = found["sample"].info.artifact_uri
-    assert artifact.startswith((store / "mlartifacts").as_uri())
+    assert artifact.startswith((place / "mlartifacts").as_uri())
     assert mlflow.artifacts.load_text(f"{artifact}/a.txt") == "sample"
 
 
-def test_an_error_marks_the_stage_and_the_pipeline_failed(store):
+def test_a_run_says_which_parameters_are_not_as_committed(place, later):
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "start"]):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@e.org", *words], check=True)
+    with tracking.stage("sample"):
+        pass
+    text = (place / "params.yaml").read_text()
+    write(place, "params.yaml", text.replace("leak: 0.1 ", "leak: 0.2 ").replace("seed: 0 ", "seed: 7 ", 1))
+    with tracking.stage("evaluate"):
+        pass
+    _, found = deliver(place)
+    assert found["sample"].data.tags["changed"] == "nothing"
+    assert found["evaluate"].data.tags["changed"] == "seed=7, cgan.leak=0.2"
+
+
+# How a stage ends
+
+
+def test_an_error_marks_the_stage_and_the_pipeline_failed(place, later):
     with pytest.raises(RuntimeError, match="boom"), tracking.stage("sample"):
         raise RuntimeError("boom")
-    _, found = runs(store)
+    _, found = deliver(place)
     assert {run.info.status for run in found.values()} == {"FAILED"}
     assert found["sample"].data.tags["error"] == "boom"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_killed_stage_is_killed_in_mlflow_too(store, root, number):
-    script = """
+def test_a_pipeline_is_as_well_as_its_stages(place, later):
+    with pytest.raises(RuntimeError), tracking.stage("train_cvae"):
+        raise RuntimeError("boom")
+    with tracking.stage("train_cgan"):  # dvc repro --keep-going
+        pass
+    _, found = deliver(place)
+    assert found["train_cgan"].info.status == "FINISHED"
+    assert found["parent"].info.status == "FAILED"
+
+
+class Stage(subprocess.Popen):
+    """A stage of its own process with its courier, that says `started` and sleeps."""
+
+    SCRIPT = """
         import signal, sys, time
         # A suite that was started in the background hands down SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path.insert(0, sys.argv[1])
         from condgen import tracking
-        with tracking.stage("train_cvae"):
+        with tracking.stage(sys.argv[2]) as run:
+            run.numbers({"a": 1.0})
             print("started", flush=True)
-            time.sleep(60)
+            time.sleep(float(sys.argv[3]))
+        assert "mlflow" not in sys.modules
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(root / "src")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout.readline() == "started\n"
-        process.send_signal(number)
-        assert process.wait(30) != 0
-    _, found = runs(store)
+
+    def __init__(self, root, name="train_cvae", seconds=60):
+        words = [sys.executable, "-c", textwrap.dedent(self.SCRIPT), str(root / "src"), name, str(seconds)]
+        super().__init__(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.stdout.readline() == "started\n", self.stderr.read()
+
+    def courier(self):
+        return courier_of(self.pid)
+
+
+def courier_of(pid):
+    import psutil
+
+    return next(p for p in psutil.Process(pid).children() if "condgen.tracking" in p.cmdline())
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_killed_stage_is_killed_in_mlflow_too(place, root, number):
+    with Stage(root) as stage:
+        beside = stage.courier()
+        stage.send_signal(number)
+        assert stage.wait(30) != 0
+    until(lambda: not beside.is_running())
+    _, found = runs(place)
     assert {run.info.status for run in found.values()} == {"KILLED"}
+    assert found["train_cvae"].data.metrics == {"a": 1.0}
+    assert not journals(place)
 
 
-def test_a_server_that_is_not_there_costs_seconds_and_the_run_is_kept_locally(store, monkeypatch, capsys):
+def test_runs_that_a_crashed_machine_left_running_are_closed_by_the_next_start(place, root):
+    with Stage(root) as stage:
+        until(lambda: '"count": 2' in (journals(place)[0] / "delivered.json").read_text()
+              if (journals(place)[0] / "delivered.json").exists() else False)  # fmt: skip
+        stage.courier().kill()
+        stage.kill()
+    _, found = runs(place)
+    assert {run.info.status for run in found.values()} == {"RUNNING"}
+    with Stage(root, "sample", seconds=0) as stage:
+        assert stage.wait(60) == 0, stage.stderr.read()
+    _, found = runs(place)
+    assert found["train_cvae"].info.status == "KILLED"
+    assert found["train_cvae"].data.tags["error"] == "the process was killed"
+    assert found["sample"].info.status == "FINISHED"
+    assert not journals(place)
+
+
+def test_two_stages_that_start_at_once_on_a_fresh_store_are_both_kept(place, root):
+    (place / "mlflow.db").unlink()
+    both = [Stage(root, name, seconds=0) for name in ("train_cvae", "train_cgan")]
+    for stage in both:
+        with stage:
+            assert stage.wait(120) == 0, stage.stderr.read()
+    client, _ = runs(place)
+    experiment = client.get_experiment_by_name("condgen").experiment_id
+    found = client.search_runs([experiment])
+    assert len(found) == 4, "two executions, each with a parent and a child"
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+# MLflow that fails
+
+
+@pytest.fixture
+def closed_port():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
+        yield unused.getsockname()[1]
+
+
+@pytest.fixture
+def silent_port():
+    """A server that takes connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(50)
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("port", ["closed_port", "silent_port"])
+def test_a_server_that_does_not_answer_costs_seconds_and_the_run_is_kept(
+    place, root, monkeypatch, request, port
+):
+    number = request.getfixturevalue(port)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{number}")
     start = time.monotonic()
-    with tracking.stage("sample") as run:
-        run.numbers({"a": 1.0})
-    assert time.monotonic() - start < 30
-    _, found = runs(store)
-    assert found["sample"].data.metrics == {"a": 1.0}
-    said = capsys.readouterr().err
-    assert "MLflow cannot use" in said
-    assert "is kept in sqlite" in said
+    with Stage(root, seconds=1) as stage:
+        said = stage.stderr.read()
+        assert stage.wait(60) == 0
+    assert time.monotonic() - start < 40
+    assert "MLflow does not have all of this run" in said
+    assert "'python -m condgen deliver'" in said
     assert "secret" not in said
+    assert "secret" not in (journals(place)[0] / "events.jsonl").read_text()
+    _, found = deliver(place, f"sqlite:///{place}/mlflow.db")
+    assert found["train_cvae"].data.metrics == {"a": 1.0}
+    assert found["train_cvae"].info.status == "FINISHED"
 
 
-def test_a_store_that_fails_in_the_middle_stops_nothing_and_the_run_still_ends(store, capsys, monkeypatch):
-    with tracking.stage("sample") as run:
-        for broken in ("log_batch", "set_tag", "log_image"):
-            monkeypatch.setattr(run.client, broken, lambda *a, **k: (_ for _ in ()).throw(OSError("gone")))
-        for _ in range(10):
-            run.numbers({"a": 1.0})
-        run.describe("text")
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tracking:")]
-    assert len(said) == tracking.STRIKES
-    assert said[0].endswith("goes on")
-    assert said[-1].endswith("logs no more")
-    _, found = runs(store)
-    assert {run.info.status for run in found.values()} == {"FINISHED"}
-
-
-def test_a_store_that_fails_while_a_stage_begins_leaves_nothing_running(store, monkeypatch, capsys):
-    real = tracking._log_params
-    calls = []
-
-    def failing(client, run, values):
-        calls.append(run)
-        if len(calls) == 2:  # the child's, at the address that was asked for
-            raise OSError("no space left on device")
-        real(client, run, values)
-
-    monkeypatch.setattr(tracking, "_log_params", failing)
-    (store / "other").mkdir()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/other/mlflow.db")
+def test_an_outbox_that_cannot_be_written_stops_nothing(place, capsys):
+    (place / "outbox").write_text("in the way")
     with tracking.stage("sample") as run:
         run.numbers({"a": 1.0})
-    assert "no space left" in capsys.readouterr().err
-    _, here = runs(store)
-    assert {run.info.status for run in here.values()} == {"FINISHED"}
-    assert here["sample"].data.metrics == {"a": 1.0}
-    _, there = runs(store / "other")
-    assert {run.info.status for run in there.values()} == {"FAILED"}
+        run.describe("text")
+    said = capsys.readouterr().err
+    assert "outbox cannot be written" in said
+    assert len(said.splitlines()) == 1
 
 
-def test_a_pipeline_is_as_well_as_its_stages(store):
-    with pytest.raises(RuntimeError), tracking.stage("train_cvae"):
-        raise RuntimeError("boom")
-    with tracking.stage("train_cgan"):  # dvc repro --keep-going
-        pass
-    _, found = runs(store)
-    assert found["train_cgan"].info.status == "FINISHED"
-    assert found["parent"].info.status == "FAILED"
+def test_a_mistake_in_what_is_said_of_a_run_stops_nothing(place, later, capsys):
+    with tracking.stage("sample") as run:
+        run.artifacts("data/that/is/not/there.png")
+        run.numbers({"a": 2.0})
+    assert "artifact cannot be written" in capsys.readouterr().err
+    _, found = deliver(place)
+    assert found["sample"].data.metrics == {"a": 2.0}
+    assert found["sample"].info.status == "FINISHED"
 
 
-def test_an_experiment_that_was_deleted_in_the_ui_is_taken_up_again(store):
+class Lost(Exception):
+    """A call that did, or did not, reach MLflow, and whose answer never came."""
+
+
+def content(client, found):
+    """All that a person can see of runs, without what differs between any two: ids and times."""
+    everything = {}
+    for name, run in found.items():
+        run_id = run.info.run_id
+        ids = ("mlflow.parentRunId", "journal", "execution", "mlflow.log-model.history")
+        everything[name] = {
+            "status": run.info.status,
+            "params": run.data.params,
+            "metrics": {
+                key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)]
+                for key in run.data.metrics
+            },
+            "tags": {key: value for key, value in run.data.tags.items() if key not in ids},
+            "pictures": steps(client, run),
+            "artifacts": sorted(artifacts(client, run_id)),
+            "data": [used.dataset.name for used in run.inputs.dataset_inputs],
+        }
+    return everything
+
+
+def artifacts(client, run_id, path=None):
+    for item in client.list_artifacts(run_id, path):
+        if item.is_dir:
+            yield from artifacts(client, run_id, item.path)
+        elif not item.path.startswith("images/"):
+            yield item.path
+
+
+CALLS = ["create_run", "log_batch", "log_image", "log_artifacts", "log_artifact", "log_inputs"]
+CALLS += ["set_terminated", "set_tag", "update_run"]
+
+
+def losing(monkeypatch, number, when):
+    """MLflow, whose call of this number is lost before or after it worked."""
+    count = iter(range(1000))
+
+    def replace(name):
+        real = getattr(mlflow.MlflowClient, name)
+
+        def flaky(self, *args, **options):
+            lost = next(count) == number
+            if lost and when == "before":
+                raise Lost
+            result = real(self, *args, **options)
+            if lost:
+                raise Lost
+            return result
+
+        monkeypatch.setattr(mlflow.MlflowClient, name, flaky)
+
+    for name in CALLS:
+        replace(name)
+
+
+def test_whichever_call_is_lost_before_or_after_it_worked_the_run_is_delivered_whole(
+    place, later, monkeypatch, empty_db
+):
+    full_stage(place)
+    shutil.copytree(place / "outbox", place / "kept")
+    expected = content(*deliver(place))
+    for number in range(60):
+        shutil.rmtree(place / "outbox")
+        shutil.copytree(place / "kept", place / "outbox")
+        folder = place / str(number)
+        folder.mkdir()
+        shutil.copy(empty_db, folder / "mlflow.db")
+        left = 0
+        for when in ("before", "after"):  # both in one go: the second one at the same call of the second try
+            with monkeypatch.context() as patch:
+                losing(patch, number, when)
+                _, lost = delivery.deliver_all(place / "outbox", str, f"sqlite:///{folder}/mlflow.db")
+                left += lost
+        if not left:
+            break  # there are fewer calls than this
+        assert content(*deliver(place, f"sqlite:///{folder}/mlflow.db")) == expected, number
+    assert number >= 15
+
+
+def tiny_model(place):
+    write(place, "data/models/cgan/config.json", '{"model": "cgan"}')
+    write(place, "data/models/cgan/model.safetensors", "weights")
+
+
+@pytest.mark.parametrize("name", ["log_outputs", "log_model_artifacts", "finalize_logged_model"])
+def test_a_model_that_was_lost_twice_on_its_way_is_delivered_and_registered_once(
+    place, later, monkeypatch, name
+):
+    tiny_model(place)
+    with tracking.stage("train_cgan") as run:
+        run.model("cgan", "data/models/cgan")
+    for number in range(2):
+        with monkeypatch.context() as patch:
+            real = getattr(mlflow.MlflowClient, name)
+
+            def lost(self, *args, _real=real, **options):
+                _real(self, *args, **options)
+                raise Lost
+
+            patch.setattr(mlflow.MlflowClient, name, lost)
+            delivered, _ = delivery.deliver_all(place / "outbox", str)
+            assert not (delivered and number == 0)
+        if delivered:
+            break  # what was lost was the answer, and it was not asked again
+    else:
+        deliver(place)
+    client, found = runs(place)
+    versions = client.search_model_versions("name = 'condgen-cgan'")
+    assert [version.run_id for version in versions] == [found["train_cgan"].info.run_id]
+    models = client.search_logged_models([found["parent"].info.experiment_id])
+    assert "READY" in {model.status.value for model in models}
+
+
+def test_a_journal_whose_end_was_delivered_but_which_could_not_be_removed_is_removed_later(
+    place, later, monkeypatch
+):
     with tracking.stage("sample"):
         pass
-    client = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "remove", lambda folder: (_ for _ in ()).throw(OSError("busy")))
+        assert delivery.deliver_all(place / "outbox", str) == (0, 1)
+    assert delivery.deliver_all(place / "outbox", pytest.fail) == (1, 0)
+    assert not journals(place)
+
+
+def test_a_damaged_line_is_passed_over_and_stops_no_other_journal(place, later):
+    with tracking.stage("sample") as run:
+        with open(journals(place)[0] / "events.jsonl", "a") as file:
+            file.write('{"at": 1, "do": "metr')  # the disk was full
+        run.numbers({"a": 1.0})
+    with tracking.stage("evaluate"):
+        pass
+    _, found = deliver(place)
+    assert found["sample"].data.metrics == {"a": 1.0}
+    assert found["evaluate"].info.status == "FINISHED"
+
+
+def test_a_finished_stage_is_finished_though_there_was_no_room_to_say_so(place, later, monkeypatch, capsys):
+    with tracking.stage("sample") as run:
+        real = run.journal.write
+
+        def full(do, **content):
+            if do == "end":
+                raise OSError("no space")
+            real(do, **content)
+
+        monkeypatch.setattr(run.journal, "write", full)
+    assert "no space" in capsys.readouterr().err
+    _, found = deliver(place)
+    assert found["sample"].info.status == "FINISHED"
+
+
+def test_a_courier_that_cannot_be_started_loses_nothing(place, monkeypatch, capsys):
+    monkeypatch.setattr(courier, "start", lambda folder: (_ for _ in ()).throw(OSError("no memory")))
+    with tracking.stage("sample") as run:
+        run.numbers({"a": 1.0})
+    assert "no process can be started (no memory)" in capsys.readouterr().err
+    _, found = deliver(place)
+    assert found["sample"].info.status == "FINISHED"
+    assert found["sample"].data.metrics == {"a": 1.0}
+
+
+def test_journals_for_two_stores_are_delivered_each_to_its_own(place, later, monkeypatch, empty_db):
+    (place / "other").mkdir()
+    shutil.copy(empty_db, place / "other/mlflow.db")
+    tiny_model(place)
+    for uri in ("sqlite:///mlflow.db", "sqlite:///other/mlflow.db", "sqlite:///mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with tracking.stage("train_cgan") as run:
+            run.model("cgan", "data/models/cgan")
+    assert delivery.deliver_all(place / "outbox", pytest.fail) == (3, 0)
+    assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///mlflow.db", "the user's own address stays"
+    for folder, count in ((place, 2), (place / "other", 1)):
+        client, _ = runs(folder)
+        assert len(client.search_model_versions("name = 'condgen-cgan'")) == count
+
+
+def test_what_mlflow_refuses_is_said_and_the_rest_is_delivered(place, later):
+    with tracking.stage("sample") as run:
+        run.numbers({"good": 1.0})
+        run.numbers({"a bad name: *?": 1.0})
+        run.numbers({"good too": 2.0})
+        run.tags({"fine": "yes"})
+    said = []
+    assert delivery.deliver_all(place / "outbox", said.append) == (1, 0)
+    assert len(said) == 1
+    assert "MLflow refused metrics" in said[0]
+    _, found = runs(place)
+    assert found["sample"].data.tags["fine"] == "yes"
+    assert found["sample"].data.metrics == {"good": 1.0, "good too": 2.0}
+    assert found["sample"].info.status == "FINISHED"
+
+
+def test_a_store_that_has_lost_the_run_gets_all_of_it_again(place, later):
+    with tracking.stage("sample") as run:
+        run.numbers({"a": 1.0})
+        folder = journals(place)[0]
+        with delivery.Delivery(folder, pytest.fail) as first:
+            assert not first.advance()
+        state = json.loads((folder / "delivered.json").read_text())
+        (folder / "delivered.json").write_text(json.dumps(state | {"run": "0" * 32}))
+        run.numbers({"b": 2.0})
+    _, found = deliver(place)
+    assert found["sample"].data.metrics == {"a": 1.0, "b": 2.0}
+
+
+def test_the_command_delivers_and_says_what_it_could_not(place, later, capsys, monkeypatch, closed_port):
+    with tracking.stage("sample"):
+        pass
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
+    with tracking.stage("sample"):
+        pass
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(SystemExit) as status:
+        main(["deliver"])
+    assert status.value.code == 1
+    said = capsys.readouterr()
+    assert said.out == f"delivered: 1, left in {place}/outbox: 1\n"
+    assert "is not delivered: " in said.err
+    assert len(said.err.splitlines()) == 1
+    main(["deliver", "--to", f"sqlite:///{place}/mlflow.db"])
+    assert capsys.readouterr().out == f"delivered: 1, left in {place}/outbox: 0\n"
+
+
+def test_a_journal_is_delivered_by_one_process_at_a_time(place, later):
+    with tracking.stage("sample"):
+        pass
+    with delivery.Delivery(journals(place)[0], pytest.fail):
+        assert delivery.deliver_all(place / "outbox", pytest.fail) == (0, 0)
+    deliver(place)
+
+
+def test_a_line_that_was_never_finished_is_not_an_event(place, later):
+    with tracking.stage("sample"):
+        pass
+    folder = journals(place)[0]
+    whole = len(journal.events(folder))
+    with open(folder / "events.jsonl", "a") as file:
+        file.write('{"at": 1, "do": "metr')
+    assert len(journal.events(folder)) == whole
+
+
+def test_an_experiment_that_was_deleted_in_the_ui_is_taken_up_again(place, later):
+    with tracking.stage("sample"):
+        pass
+    client, _ = deliver(place)
     client.delete_experiment(client.get_experiment_by_name("condgen").experiment_id)
     with tracking.stage("evaluate"):
         pass
-    assert "evaluate" in runs(store)[1]
+    assert "evaluate" in deliver(place)[1]
 
 
-def test_two_stages_that_start_at_once_on_a_fresh_store_are_both_kept(store, root):
-    script = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        from condgen import tracking
-        with tracking.stage(sys.argv[2]) as run:
-            assert run.client is not None
-    """
-    words = [sys.executable, "-c", textwrap.dedent(script), str(root / "src")]
-    both = [subprocess.Popen([*words, name]) for name in ("train_cvae", "train_cgan")]
-    assert [process.wait(120) for process in both] == [0, 0]
-    client, _ = runs(store)
-    experiment = client.get_experiment_by_name("condgen").experiment_id
-    assert len(client.search_runs([experiment])) == 4, "two executions, each with a parent and a child"
+# Where runs go
 
 
-def test_a_relative_sqlite_address_counts_from_the_root(store, monkeypatch):
-    (store / "deep").mkdir()
+def test_a_relative_sqlite_address_counts_from_the_root(place, later, monkeypatch):
+    (place / "deep").mkdir()
     for name in ("params.yaml", "dvc.yaml"):
-        (store / "deep" / name).write_text((store / name).read_text())
-    monkeypatch.chdir(store / "deep")
+        shutil.copy(place / name, place / "deep")
+    monkeypatch.chdir(place / "deep")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with tracking.stage("sample"):
         pass
-    assert (store / "mlflow.db").exists()
-    assert not (store / "deep/mlflow.db").exists()
+    assert json.loads((journals(place)[0] / "events.jsonl").read_text().splitlines()[0])["uri"] == (
+        f"sqlite:///{place}/mlflow.db"
+    )
+    deliver(place)
+    assert not (place / "deep/mlflow.db").exists()
 
 
-def test_telemetry_is_off(root):
+def test_telemetry_and_pickle_are_off(root):
     env = {k: v for k, v in os.environ.items() if "MLFLOW" not in k}
     script = "import sys; sys.path.insert(0, sys.argv[1]); import condgen.tracking, os\n"
-    script += "print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    script += (
+        "print(os.environ['MLFLOW_DISABLE_TELEMETRY'], os.environ['MLFLOW_ALLOW_PICKLE_DESERIALIZATION'])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script, root / "src"], env=env, capture_output=True, text=True
     )
-    assert done.stdout.strip() == "true"
+    assert done.stdout.split() == ["true", "false"]
+
+
+def test_a_password_is_taken_from_the_address_at_hand(place, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:5000")
+    assert delivery._with_password("http://host:5000") == "http://me:secret@host:5000"
+    assert delivery._with_password("http://other:5000") == "http://other:5000"
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://me:secret@host:5000/a", "http://me:se@cret@host:5000/a", "https://secret@host/a"]
+)
+def test_no_part_of_a_login_is_written_or_shown(uri):
+    assert "cret" not in address.bare(uri) + address.hidden(f"cannot reach {uri}: refused")
+    assert "host" in address.hidden(uri)
+
+
+def test_the_store_says_in_one_line_what_it_lacks(place):
+    with pytest.raises(store.UserError, match=r"has no experiment condgen: 'dvc repro' makes it"):
+        store.existing()
+    (place / "mlflow.db").unlink()
+    with pytest.raises(store.UserError, match=r"mlflow.db does not exist"):
+        store.existing()

@@ -98,6 +98,12 @@ BOUNDS = (
 )
 
 
+def verdicts_markdown(results: Mapping[str, Any]) -> str:
+    """A line for each claim: what remains to be seen where there is no room for the table."""
+    rows = [(row["claim"], row["verdict"], row["reason"]) for row in claim_rows(results)]
+    return "\n".join(f"- {claim} **{verdict}** {reason}".rstrip() for claim, verdict, reason in rows)
+
+
 def claims_markdown(results: Mapping[str, Any]) -> str:
     """The claims table in Markdown."""
     lines = [
@@ -125,9 +131,10 @@ def metrics_markdown(results: Mapping[str, Any]) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Claims, metrics, likelihoods and what they were measured on: README and the MLflow parent show it."""
+    """Verdicts, claims, metrics, likelihoods and what they were measured on: the MLflow parent shows it."""
     return "\n\n".join(
         [
+            verdicts_markdown(results),
             claims_markdown(results),
             metrics_markdown(results),
             caption(results),

@@ -6,19 +6,15 @@ a copy of the package: nothing is pickled, and loading needs MLflow and the list
 
 import mlflow
 import numpy as np
-import torch
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from condgen import cgan, cvae, data, files, sampling, training
-from condgen.randomness import generator
-
-MODELS = {"cvae": (cvae.CVAE, cvae.draw), "cgan": (cgan.CGAN, cgan.draw)}
-# What loading needs; MLflow lists them with the versions at hand.
-PACKAGES = ("mlflow", "numpy", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
+MOST = 100_000  # images in one answer: 78 MB
+HOTTEST = 1000  # far past any use; a huge number would overflow in the network
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
-    outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, data.SIDE, data.SIDE))]),
+    outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
     params=ParamSchema(
         [
             ParamSpec("n", "long", 1),
@@ -33,24 +29,45 @@ class Drawer(mlflow.pyfunc.PythonModel):
     """Draws `n` images of every label, uint8 [len(labels) * n, 28, 28], label after label."""
 
     def load_context(self, context):
+        # Imported here: MLflow runs this file to store a model too, and then needs no PyTorch.
+        from condgen import cgan, cvae, files, training
+
+        models = {"cvae": (cvae.CVAE, cvae.draw), "cgan": (cgan.CGAN, cgan.draw)}
         state, config = files.read_model(context.artifacts["model"])
-        kind, self.draw = MODELS[config["model"]]
+        kind, self.draw = models[config["model"]]
         self.network = training.restore(kind, state, config)
 
     def predict(self, context, model_input: np.ndarray, params=None):
         """labels `[m]`; params: n images a label, seed, temperature (z is scaled by it; 1 is the prior)."""
+        import torch
+
+        from condgen import data, sampling
+        from condgen.randomness import generator
+
         params = {"n": 1, "seed": 0, "temperature": 1.0} | (params or {})
         labels = torch.as_tensor(np.asarray(model_input).reshape(-1), dtype=torch.int64)
+        n, seed, temperature = params["n"], params["seed"], params["temperature"]
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= data.CLASSES:
-            raise ValueError(f"labels are {labels.tolist()}: allowed are one or more, each in 0..9")
-        labels = labels.repeat_interleave(params["n"])
-        noise = generator(params["seed"], "serving")
+            raise _refused("labels", labels.tolist()[:20], "one or more, each in 0..9")
+        if n < 1 or n * len(labels) > MOST:
+            raise _refused("n", n, f"at least 1, and {MOST} images in one answer")
+        if not 0 <= seed < 2**32:
+            raise _refused("seed", seed, "0 to 2^32 - 1")
+        if not 0 <= temperature <= HOTTEST:
+            raise _refused("temperature", temperature, f"0 to {HOTTEST}")
+        labels = labels.repeat_interleave(n)
+        noise = generator(seed, "serving")
         z = torch.randn(len(labels), self.network.config["latent_dim"], generator=noise)
 
         def draw(z, y):
             return self.draw(self.network, z, y)
 
-        return sampling.images(draw, z * params["temperature"], labels, torch.device("cpu"))
+        return sampling.images(draw, z * temperature, labels, torch.device("cpu"))
+
+
+def _refused(name, value, allowed):
+    """What a model server passes on to who asked; of any other error it says nothing."""
+    return MlflowException.invalid_parameter_value(f"{name} is {value}: allowed is {allowed}")
 
 
 mlflow.models.set_model(Drawer())

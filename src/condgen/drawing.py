@@ -1,0 +1,257 @@
+"""A trained generator -> digits for people: pictures of dates and numbers, labelled data sets of any size."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from condgen import cgan, cvae, data, figures, files, randomness, sampling, training
+from condgen.errors import UserError
+
+MODELS = {"cvae": (cvae.CVAE, cvae.draw), "cgan": (cgan.CGAN, cgan.draw)}
+
+DIGITS = "0123456789"
+SEPARATORS = " -.,:/+"  # what stands between the digits of dates, times and numbers
+LONGEST_TEXT = 100  # characters
+GLYPH_WIDTH = 16  # pixels, of a separator's cell
+FONT_SIZE = 26  # of separators; digits of this size are about as tall as MNIST's
+BASELINE = 24  # MNIST's digits fill the middle 20 of 28 rows, so they stand on this one
+
+LARGEST_SEED = 2**32 - 1
+HOTTEST = 1000  # far past any use, and far below where float32 would overflow in the network
+# Pillow takes a larger picture for an attack and warns whoever opens it (PIL.Image.MAX_IMAGE_PIXELS).
+MOST_PIXELS = 89_478_485
+
+# The names under which every reader of MNIST looks for its files: Y. LeCun, "The MNIST database", 1998.
+MNIST = {"train": "train", "test": "t10k"}
+ABOUT = "Drawn by a model, not real: the label of an image is the digit that the model was asked for."
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained model that draws the digits it is asked for.
+
+    Attributes:
+        name: "cvae" or "cgan".
+        network: on the CPU, in eval mode.
+        md5: MD5 of its model.safetensors, as md5sum and dvc.lock give it.
+    """
+
+    name: str
+    network: nn.Module
+    md5: str
+
+    def images(self, labels: Tensor, stream: str, seed: int, temperature: float = 1.0) -> np.ndarray:
+        """uint8 `[n, 28, 28]` for labels `[n]` in 0..9; z ~ N(0, temperature^2 I), 1 is the prior.
+
+        z is drawn for all images at once, so an image does not depend on the batch it is in. Another
+        `stream` is other noise. Raises UserError where seed or temperature is out of range.
+        """
+        _check_noise(seed, temperature)
+        _, draw = MODELS[self.name]
+        noise = randomness.generator(seed, stream)
+        z = torch.randn(len(labels), self.network.config["latent_dim"], generator=noise) * temperature
+        return sampling.images(lambda z, y: draw(self.network, z, y), z, labels, torch.device("cpu"))
+
+
+def load(folder: str | Path) -> Generator:
+    """Reads model.safetensors and config.json. Raises UserError where they are no trained generator."""
+    weights, config_json = Path(folder) / "model.safetensors", Path(folder) / "config.json"
+    try:
+        for path in (weights, config_json):
+            if not path.is_file():
+                raise UserError(
+                    f"{path} is missing: 'dvc repro' makes data/models/cvae and data/models/cgan; "
+                    "for a model that is elsewhere give --model"
+                )
+        state, config = files.read_model(folder)
+        md5 = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
+    name = config.get("model")
+    if name not in list(MODELS):  # a list, because JSON can hold what no dict has as its key
+        raise UserError(f"{config_json}: model is {name!r}: allowed are {', '.join(MODELS)}")
+    kind, _ = MODELS[name]
+    return Generator(name, training.restore(kind, state, config), md5)
+
+
+def picture(
+    text: str, generator: Generator, variants: int = 1, seed: int = 0, temperature: float = 1.0
+) -> np.ndarray:
+    """A text such as "2026-11-22", its digits drawn by the model: uint8 `[28 * variants, w]`, white on black.
+
+    A row for each variant, with noise of its own that does not depend on how many there are. Raises
+    UserError for a text with other characters than digits and SEPARATORS, or without a digit.
+    """
+    _check_text(text)
+    _within("variants", variants, 1, 100)
+    _check_conditional(generator)
+    labels = torch.tensor([DIGITS.index(character) for character in text if character in DIGITS])
+    glyphs = {character: _glyph(character) for character in set(text) - set(DIGITS)}
+    rows = []
+    for row in range(variants):
+        # A stream a row: of one stream, torch.randn's first numbers depend on how many are asked for.
+        digits = iter(generator.images(labels, f"drawing/text/{row}", seed, temperature))
+        rows.append(np.hstack([glyphs[c] if c in glyphs else next(digits) for c in text]))
+    return np.vstack(rows)
+
+
+def draw(
+    path: str | Path,
+    text: str,
+    generator: Generator,
+    variants: int = 1,
+    seed: int = 0,
+    temperature: float = 1.0,
+    scale: int = 4,
+) -> None:
+    """Writes `picture` as a PNG, each pixel as a square of `scale` pixels. Raises UserError."""
+    if Path(path).suffix.lower() != ".png":
+        raise UserError(f"{path} is no name for a picture: allowed are names that end in .png")
+    _within("scale", scale, 1, 32)
+    image = picture(text, generator, variants, seed, temperature)
+    height, width = (scale * side for side in image.shape)
+    if height * width > MOST_PIXELS:
+        raise UserError(
+            f"the picture would have {width} x {height} pixels: allowed are {MOST_PIXELS} in all; "
+            "take a smaller scale, fewer variants or a shorter text"
+        )
+    with _writing(path):
+        figures.save_png(path, image, scale)
+
+
+def export(
+    folder: str | Path,
+    generator: Generator,
+    per_class: int,
+    test_per_class: int,
+    seed: int,
+    temperature: float = 1.0,
+) -> None:
+    """Writes a labelled data set drawn by the model; the folder appears whole or not at all.
+
+    MNIST/raw/ holds MNIST's four files, uncompressed, which torchvision.datasets.MNIST(folder) reads; the
+    classes are mixed there. png/{train,test}/<digit>/ holds the same images, as torchvision's ImageFolder
+    reads them: number k is the digit's k-th in MNIST/raw. dataset.json says what drew them.
+
+    Raises UserError where a number is out of range or `folder` exists and is not empty.
+    """
+    counts = {"train": per_class, "test": test_per_class}
+    _within("per_class", per_class, 1, 100_000)
+    _within("test_per_class", test_per_class, 1, 100_000)
+    _check_noise(seed, temperature)
+    _check_conditional(generator)
+    with _new_folder(folder) as new:
+        for part, count in counts.items():
+            # Mixed, because a training loop that does not shuffle should not see one digit after another.
+            mix = randomness.generator(seed, f"drawing/{part}/order")
+            labels = data.every_class(count)[torch.randperm(data.CLASSES * count, generator=mix)]
+            images = generator.images(labels, f"drawing/{part}", seed, temperature)
+            write_idx(new / f"MNIST/raw/{MNIST[part]}-images-idx3-ubyte", images)
+            write_idx(new / f"MNIST/raw/{MNIST[part]}-labels-idx1-ubyte", labels.numpy().astype(np.uint8))
+            write_pngs(new / "png" / part, images, labels.numpy())
+        about = {
+            "about": ABOUT,
+            "model": generator.name,
+            "model_md5": generator.md5,
+            "seed": seed,
+            "temperature": temperature,
+            "train_images_per_class": per_class,
+            "test_images_per_class": test_per_class,
+        }
+        files.write_json(new / "dataset.json", about)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Writes uint8 of any shape in MNIST's format, idx (LeCun, "The MNIST database", 1998).
+
+    Big-endian 32-bit numbers, type 8 (unsigned byte) * 256 + number of axes, then the length of each axis;
+    then the bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = np.array([0x0800 + array.ndim, *array.shape], ">i4")
+    with open(path, "wb") as file:
+        file.write(header.tobytes())
+        file.write(np.ascontiguousarray(array).data)
+
+
+def write_pngs(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """Writes images uint8 `[n, 28, 28]` as <label>/00000.png, 00001.png, ... below the folder."""
+    for label in range(data.CLASSES):
+        (folder / str(label)).mkdir(parents=True)
+        for number, image in enumerate(images[labels == label]):
+            Image.fromarray(image).save(folder / f"{label}/{number:05}.png")
+
+
+@contextmanager
+def _new_folder(folder: str | Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when all is in it and vanishes where something fails."""
+    with _writing(folder):
+        target = Path(folder).resolve()
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise UserError(f"{folder} exists and is not an empty folder: name a new one, or remove it")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # In the same file system, so that it can be renamed; one level down, because mkdtemp's 0700 is
+        # not what mkdir would have given.
+        with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
+            yield new
+            new.replace(target)
+
+
+@contextmanager
+def _writing(path: str | Path) -> Iterator[None]:
+    """Says in one line which path could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _glyph(character: str) -> np.ndarray:
+    """A separator in print, white on black: uint8 `[28, GLYPH_WIDTH]`."""
+    cell = Image.new("L", (GLYPH_WIDTH, data.SIDE))
+    font = ImageFont.load_default(FONT_SIZE)
+    ImageDraw.Draw(cell).text((GLYPH_WIDTH / 2, BASELINE), character, 255, font, anchor="ms")
+    return np.asarray(cell)
+
+
+def _check_text(text: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise UserError(f"the text has {len(text)} characters: allowed are at most {LONGEST_TEXT}")
+    for character in text:
+        if character not in DIGITS + SEPARATORS:
+            allowed = " ".join(SEPARATORS.strip())
+            raise UserError(
+                f"the text {text!r} has the character {character!r}: allowed are digits, spaces and {allowed}"
+            )
+    if not set(text) & set(DIGITS):
+        raise UserError(f"the text {text!r} has no digit to draw: one or more of 0 to 9 is needed")
+
+
+def _check_conditional(generator: Generator) -> None:
+    """Raises UserError where the model never saw a label: what it draws is not what it is asked for."""
+    if not generator.network.config["conditional"]:
+        raise UserError(
+            f"this {generator.name} was trained with {generator.name}.conditional false, so it draws digits "
+            "of its own choice: give a model that was trained with true"
+        )
+
+
+def _check_noise(seed: int, temperature: float) -> None:
+    _within("seed", seed, 0, LARGEST_SEED)
+    _within("temperature", temperature, 0, HOTTEST)
+
+
+def _within(name: str, value: float, low: int, high: int) -> None:
+    """Raises UserError unless low <= value <= high; not a number is outside."""
+    if not low <= value <= high:
+        raise UserError(f"{name} is {value}: allowed is {low} to {high}")

@@ -1,0 +1,161 @@
+"""What a stage says of its run, on disk before MLflow hears of it.
+
+The outbox is a folder at the root of the repository; a journal is a folder in it: `events.jsonl`, a line an
+event, and copies of the files that the events name. It stays until MLflow has all of it. This module knows
+files only, neither MLflow nor what the events mean.
+
+A stage holds its journal's `owner.lock`, which the operating system takes back however the stage ends. So a
+journal that has neither an end nor an owner is that of a stage that was killed.
+"""
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from condgen import files
+
+EVENTS = "events.jsonl"
+OUTBOX = "outbox"
+OWNER = "owner.lock"
+ENDED = "ended-"  # and the status
+OLD_SECONDS = 3600  # after which what should have been thrown away is nobody's any more
+Event = dict[str, Any]
+"""{"at": milliseconds, "do": what happened, ...}, plain values."""
+
+
+class Journal:
+    """A journal that is being written, by the stage that owns it. Every method may raise OSError."""
+
+    def __init__(self, outbox: Path, name: str, **start: Any):
+        """start: the content of the first event."""
+        # Sorted by name, journals are in the order in which they began.
+        now = time.time()
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1000):03d}"
+        name = f"{stamp}-{name}-{uuid.uuid4().hex[:8]}"
+        self.kept = 0
+        # Nobody sees it before it has an owner and a start: it would look like that of a killed stage.
+        self.folder = outbox / f".{name}"
+        self.folder.mkdir(parents=True)
+        self.owner = FileLock(self.folder / OWNER, timeout=0)
+        self.owner.acquire()
+        self.write("start", **start)
+        self.folder = self.folder.rename(outbox / name)
+
+    def write(self, do: str, **content: Any) -> None:
+        """Appends an event."""
+        line = json.dumps({"at": int(time.time() * 1000), "do": do} | content) + "\n"
+        with open(self.folder / EVENTS, "ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # the disk was full in the middle of the last one
+                    line = "\n" + line
+            file.write(line.encode())
+
+    def end(self, status: str, error: str | None) -> None:
+        """The last event; where there is no room for it, the name of an empty file."""
+        try:
+            self.write("end", status=status, error=error)
+        except OSError:
+            (self.folder / f"{ENDED}{status}").touch()
+            raise
+
+    def keep(self, path: Path) -> str:
+        """Copies a file or a folder, which may change or be deleted before MLflow takes it.
+
+        Returns its name in the journal. Compiled code is left out.
+        """
+        self.kept += 1
+        name = f"{self.kept}/{path.name}"
+        target = self.folder / name
+        target.parent.mkdir()
+        if path.is_dir():
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(path, target)
+        return name
+
+    def keep_bytes(self, name: str, content: bytes) -> str:
+        """Keeps a file that is nowhere else. Returns its name in the journal."""
+        self.kept += 1
+        name = f"{self.kept}/{name}"
+        files.write(self.folder / name, content)
+        return name
+
+    def close(self) -> None:
+        """Gives the journal up; from here on it belongs to whoever delivers it."""
+        self.owner.release()
+
+
+def orphaned(folder: Path) -> bool:
+    """Whether no process writes this journal any more."""
+    if not folder.is_dir():  # a lock would make it again
+        return False
+    try:
+        with FileLock(folder / OWNER, timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False
+
+
+def events(folder: Path) -> list[Event]:
+    """All events so far; the last one is the end, if there is nothing more to come.
+
+    A line that is not whole is none: it is still being written, or the machine lost power. A journal of a
+    killed stage ends with KILLED when it was last written to.
+    """
+    orphan = orphaned(folder)  # asked first: what its owner wrote last is then in the file
+    found = list(_lines(folder))
+    if orphan and found and found[-1]["do"] != "end":
+        status = next((p.name.removeprefix(ENDED) for p in folder.glob(f"{ENDED}*")), "KILLED")
+        at = int((folder / EVENTS).stat().st_mtime * 1000)
+        error = "the process was killed" if status == "KILLED" else None
+        found.append({"at": at, "do": "end", "status": status, "error": error})
+    return found
+
+
+def _lines(folder: Path) -> Iterator[Event]:
+    try:
+        text = (folder / EVENTS).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.split("\n")[:-1]:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            pass
+
+
+def over(folder: Path) -> bool:
+    """Whether nothing more will be written: the stage has ended, or is gone."""
+    return any(event["do"] == "end" for event in events(folder)[-1:])
+
+
+def execution(folder: Path) -> str | None:
+    """The pipeline execution that a journal belongs to."""
+    return next((event["tags"]["execution"] for event in _lines(folder)), None)
+
+
+def waiting(outbox: Path) -> Iterator[Path]:
+    """Journals that MLflow does not have all of, the oldest first."""
+    if outbox.is_dir():
+        yield from sorted(p for p in outbox.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def remove(folder: Path) -> None:
+    """Throws a journal away, under another name first: one that is half gone must not look like one."""
+    gone = folder.rename(folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}"))
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(outbox: Path) -> None:
+    """Throws away what a killed process did not come to throw away."""
+    for path in outbox.glob(".*"):
+        if path.is_dir() and time.time() - path.stat().st_mtime > OLD_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,142 @@
+"""Where a run comes from: its pipeline execution, experiment, commit, changes, code, and files by content."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from condgen import params
+
+# Modules that change no output, and so are no part of what makes two runs comparable.
+NO_OUTPUT = {"preflight", "serving", "drawing", "compare", "__main__", "__init__"}
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def root() -> Path:
+    """The real repository, also from within the temporary copies that `dvc exp run --temp` makes."""
+    if os.environ.get("DVC_ROOT"):
+        return Path(os.environ["DVC_ROOT"]).resolve()
+    here = Path.cwd().resolve()
+    found = (folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file())
+    return next(found, PACKAGE.parents[1])
+
+
+def tags() -> dict[str, str]:
+    """Which execution, experiment, commit and changes a run belongs to, as tags."""
+    status = _git("status", "--porcelain", "--", ".", ":!data", ":!dvc.lock")
+    changed = [line[2:].strip() for line in status.splitlines()]
+    baseline = os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD") or "none"
+    branch = _git("symbolic-ref", "--short", "HEAD")  # none in an experiment, whose HEAD is detached
+    found = {
+        "execution": _execution(),
+        "code": _code(),
+        "changed": _changed_params(baseline),
+        "git.commit": baseline,
+        "git.dirty": "true" if changed else "false",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "stages/" + Path(sys.argv[0]).name,
+        "mlflow.source.git.commit": baseline,
+        "mlflow.user": psutil.Process().username(),
+    }
+    if branch:
+        found["git.branch"] = branch
+    if changed:
+        found["git.changed"] = ", ".join(changed)[:5000]
+    if os.environ.get("DVC_EXP_NAME"):
+        found["dvc.experiment"] = os.environ["DVC_EXP_NAME"]
+    return found
+
+
+def name(tags: Mapping[str, str]) -> str:
+    """What an execution is called: as its DVC experiment, or branch@commit."""
+    return tags.get("dvc.experiment") or f"{tags.get('git.branch', 'HEAD')}@{tags['git.commit'][:7]}"
+
+
+def _changed_params(baseline: str) -> str:
+    """Parameters that are not as in the commit: 'cgan.lr=0.0002, seed=1', or 'nothing'."""
+    try:
+        sections = yaml.safe_load(_git("show", f"{baseline}:./{params.PATH}"))
+    except yaml.YAMLError:
+        sections = None
+    if not isinstance(sections, dict):
+        return "unknown"
+    committed = {key: value for key, value in sections.items() if not isinstance(value, dict)}
+    for section, values in sections.items():
+        if isinstance(values, dict):
+            committed |= {f"{section}.{key}": value for key, value in values.items()}
+    changed = [f"{key}={value}" for key, value in params.flat().items() if committed.get(key) != value]
+    return ", ".join(changed)[:5000] or "nothing"
+
+
+def _execution() -> str:
+    """Names the pipeline execution this stage belongs to: the same for all stages of one `dvc repro`.
+
+    It is the process that started the stage's shell: DVC gives its stages DVC_STAGE, so the nearest
+    ancestor without it is DVC. A stage started by hand is an execution of its own.
+    """
+    process = psutil.Process()
+    if "DVC_STAGE" in os.environ:
+        try:
+            above = process.parent()
+            while above is not None:
+                process, above = above, above.parent() if "DVC_STAGE" in above.environ() else None
+        except psutil.Error:
+            pass  # an ancestor that may not be looked into is not our shell
+    return f"{platform.node()}-{process.pid}-{_started(process)}"
+
+
+def _started(process: psutil.Process) -> str:
+    """When a process started: on Linux in ticks since this boot, which no change of the clock moves."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return boot + "-" + Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return f"{process.create_time():.0f}"
+
+
+def _code() -> str:
+    """Names the code that results depend on: a hash of its files, which a commit of results leaves alone."""
+    here = [*PACKAGE.glob("*.py"), *PACKAGE.glob("*.j2"), *(PACKAGE.parents[1] / "stages").glob("*.py")]
+    parts = [f"{path.name} {md5(path)}" for path in sorted(here) if path.stem not in NO_OUTPUT]
+    return hashlib.md5("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace").rstrip() if done.returncode == 0 else ""
+
+
+def outs(spec: Mapping[str, Any]) -> list[str]:
+    """What a stage of dvc.yaml writes, metrics included."""
+    return [*spec.get("outs", []), *(key for entry in spec.get("metrics", []) for key in entry)]
+
+
+def hashes(paths: Sequence[str]) -> dict[str, str]:
+    """File below data/ -> MD5, as dvc.lock names it; of a folder, each file in it."""
+    found = [Path(path) for path in paths if path.startswith("data/")]
+    each = [f for p in found for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
+    return {f.as_posix(): md5(f) for f in each}
+
+
+def md5(path: Path) -> str:
+    """A file's MD5, because it is what dvc.lock names the same file by."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def maker(path: str, stages: Mapping[str, Any]) -> str | None:
+    """The stage of dvc.yaml that writes a file, or None."""
+    for stage, spec in stages.items():
+        if any(path == out or path.startswith(out + "/") for out in outs(spec)):
+            return stage
+    return None

@@ -1,0 +1,101 @@
+"""Saved views of the runs page: which columns, curves and pictures are worth a look.
+
+MLflow's UI keeps a view as a tag of the experiment. It shows no metric and no parameter by itself.
+"""
+
+import json
+from typing import Any
+
+METRICS = [
+    f"{model}.{metric}"
+    for metric in ("frechet_distance", "class_accuracy", "recall", "coverage")
+    for model in ("cvae", "cgan")
+]
+CURVES = {
+    "cvae": ["train_loss", "val_loss", "train_reconstruction", "train_kl"],
+    "cgan": ["d_loss", "g_loss", "d_real", "d_fake"],
+}
+TAG = "mlflow.sharedViewState."
+RESULTS = TAG + "results"
+WIDTH = 150  # pixels of a column
+STEP = 25  # the epoch whose pictures are shown first: the last one of the article's table
+NOTE = (
+    "One parent run for each execution of the pipeline, a child run for each stage of it. "
+    "Views, also in the menu of views: [results]({results}) · [pictures and curves of the CVAE]({cvae}) · "
+    "[of the CGAN]({cgan})"
+)
+
+
+def tags(experiment: str, now: int) -> dict[str, str]:
+    """Tags that give an experiment its views, and a description that links to them. now: milliseconds."""
+    found = {
+        "results": ("Results", _results()),
+        "cvae": ("CVAE training", _training("cvae")),
+        "cgan": ("CGAN training", _training("cgan")),
+    }
+    links = {key: link(experiment, key) for key in found}
+    return {"mlflow.note.content": NOTE.format(**links)} | {
+        TAG + key: json.dumps(
+            {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+        )
+        for key, (name, state) in found.items()
+    }  # fmt: skip
+
+
+def link(experiment: str, key: str) -> str:
+    """A view's page, after the UI's address."""
+    page = f"#/experiments/{experiment}/runs?viewStateShareKey={key}&workflowType=machine_learning"
+    return page if key == "results" else page + "&compareRunsMode=CHART"
+
+
+def _results() -> dict[str, Any]:
+    """A line for each pipeline run: what was changed, and what came of it."""
+    columns = ["tags.`changed`"] + [f"metrics.`{name}`" for name in METRICS] + ["params.`seed`"]
+    return {
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": dict.fromkeys(columns, WIDTH) | {columns[0]: 2 * WIDTH},
+        "compareRunCharts": [_chart("BAR", "Results", metricKey=name) for name in METRICS],
+        "compareRunSections": [_section("Results", 2, 360), _section("Model metrics", 2, 360, display=False)],
+        "isAccordionReordered": True,
+    }
+
+
+def _training(model: str) -> dict[str, Any]:
+    """The training runs of one model side by side: pictures by epoch, and curves."""
+    curves = CURVES[model]
+    columns = [f"metrics.`{name}`" for name in curves] + [f"params.`{model}.lr`", "params.`seed`"]
+    lines = {
+        "metricKey": curves[0], "selectedMetricKeys": curves, "xAxisKey": "step", "xAxisScaleType": "linear",
+        "scaleType": "linear", "lineSmoothness": 0, "range": {}, "yAxisKey": "metric", "yAxisExpressions": [],
+        "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True,
+    }  # fmt: skip
+    return {
+        "searchFilter": f"tags.stage = 'train_{model}'",
+        # By any other key the runs hide below their parents, and their charts with them.
+        "orderByKey": f"params.`{model}.lr`",
+        "orderByAsc": True,
+        "selectedColumns": columns,
+        "columnWidths": dict.fromkeys(columns, WIDTH),
+        "compareRunCharts": [
+            _chart("IMAGE", "Pictures", imageKeys=["samples"], step=STEP, showRunParams=False),
+            _chart("LINE", "Curves", **lines),
+        ],
+        "compareRunSections": [
+            _section("Pictures", 1, 420),
+            _section("Curves", 1, 360),
+            _section("Model metrics", 2, 360, display=False),
+        ],
+        "isAccordionReordered": True,
+    }
+
+
+def _chart(kind: str, section: str, **more: Any) -> dict[str, Any]:
+    name = f"condgen-{section}-{more.get('metricKey', kind)}"
+    fixed = {"runsCountToCompare": 10, "deleted": False, "isGenerated": False}
+    return {"uuid": name, "type": kind, "metricSectionId": section} | fixed | more
+
+
+def _section(name: str, columns: int, height: int, display: bool = True) -> dict[str, Any]:
+    fixed = {"isReordered": True, "deleted": False, "isGenerated": False}
+    return {"uuid": name, "name": name, "display": display, "columns": columns, "cardHeight": height} | fixed

@@ -1,0 +1,202 @@
+"""Digits for people: the model draws what it was asked for, and a data set is whole or not there."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import MNIST, ImageFolder
+
+from condgen import cgan, cvae, drawing, files, sampling
+from condgen.errors import UserError
+
+TEXT = "2026-11 3"
+CODE = [int(c) for c in TEXT if c.isdigit()]
+
+
+@pytest.fixture(params=["cvae", "cgan"])
+def folder(request, tmp_path):
+    """An untrained model of each kind as its stage writes it."""
+    build = {"cvae": cvae.build, "cgan": cgan.build}[request.param]
+    model = build(request.getfixturevalue(f"{request.param}_params"), 0)
+    files.write_model(tmp_path / "model", model.state_dict(), dict(model.config, model=request.param))
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def model(folder):
+    return drawing.load(folder)
+
+
+@pytest.fixture
+def cvae_model(cvae_params):
+    return drawing.Generator("cvae", cvae.build(cvae_params, 0).eval(), "md5")
+
+
+def alike(a, b) -> bool:
+    """Up to rounding: beside other rows a matrix product may round a row in another way."""
+    return a.shape == b.shape and np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def content(folder) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_seed_stream_and_temperature_decide_and_the_batch_does_not(model, monkeypatch):
+    labels = torch.arange(10).repeat(3)
+    a = model.images(labels, "a", 0)
+    assert a.shape == (30, 28, 28)
+    assert a.dtype == np.uint8
+    assert np.array_equal(a, model.images(labels, "a", 0))
+    for other in (("b", 0), ("a", 1), ("a", 0, 0.5)):
+        assert not alike(a, model.images(labels, *other))
+    cold = model.images(labels, "a", 0, 0.0).reshape(3, 10, 28, 28)
+    assert alike(cold, cold[:1].repeat(3, 0)), "without noise only the label is left"
+    assert not alike(cold[0, :9], cold[0, 1:])
+    monkeypatch.setattr(sampling, "BATCH", 7)
+    assert alike(a, model.images(labels, "a", 0))
+
+
+def test_every_digit_of_a_text_is_drawn_in_its_cell_and_separators_are_print(model):
+    picture = drawing.picture(TEXT, model, temperature=0)
+    space = drawing.GLYPH_WIDTH
+    assert picture.shape == (28, 7 * 28 + 2 * space)
+    cells = np.split(picture, np.cumsum([28 if c.isdigit() else space for c in TEXT])[:-1], axis=1)
+    digits = np.stack([cell for cell, c in zip(cells, TEXT, strict=True) if c.isdigit()])
+    assert alike(digits, model.images(torch.tensor(CODE), "any", 9, 0.0))
+    assert not cells[TEXT.index(" ")].any()
+    prints = [drawing.picture(f"1{c}", model)[:, 28:].tobytes() for c in drawing.SEPARATORS]
+    assert len(set(prints)) == len(drawing.SEPARATORS)
+    assert cells[TEXT.index("-")].tobytes() == prints[drawing.SEPARATORS.index("-")]
+
+
+def test_a_row_is_other_noise_and_stays_when_more_are_asked_for(model):
+    rows = np.split(drawing.picture(TEXT, model, variants=3, seed=4), 3)
+    assert not alike(rows[0], rows[1])
+    assert not alike(rows[1], rows[2])
+    assert np.array_equal(rows[0], drawing.picture(TEXT, model, seed=4))
+    assert np.array_equal(np.vstack(rows[:2]), drawing.picture(TEXT, model, variants=2, seed=4))
+    assert not alike(rows[0], drawing.picture(TEXT, model, seed=5))
+
+
+def test_a_picture_is_written_at_its_scale(cvae_model, tmp_path):
+    drawing.draw(tmp_path / "new/a.PNG", "1-2", cvae_model, 2, seed=3, temperature=0.5, scale=3)
+    expected = drawing.picture("1-2", cvae_model, 2, seed=3, temperature=0.5)
+    with Image.open(tmp_path / "new/a.PNG") as image:
+        assert np.array_equal(np.asarray(image), expected.repeat(3, 0).repeat(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text": "12a"}, "character 'a': allowed are digits, spaces and - . , : / [+]$"),
+        ({"text": "1\n2"}, r"character '\\n'"),
+        ({"text": "٣1"}, "character '٣'"),
+        ({"text": "-:-"}, "has no digit"),
+        ({"text": "1" * 101}, "101 characters: allowed are at most 100"),
+        ({"variants": 101}, "variants is 101: allowed is 1 to 100"),
+        ({"scale": 0}, "scale is 0: allowed is 1 to 32"),
+        ({"text": "1" * 100, "variants": 100}, "11200 x 11200 pixels"),
+        ({"seed": 2**32}, "seed is 4294967296: allowed is 0 to 4294967295"),
+        ({"temperature": float("inf")}, "temperature is inf: allowed is 0 to 1000"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"path": "a.jpg"}, "a.jpg is no name for a picture: .* end in .png"),
+        ({"path": "file/a.png"}, "file/a.png cannot be written: "),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_in_one_line(cvae_model, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=message) as error:
+        drawing.draw(**{"path": "a.png", "text": "12", "generator": cvae_model} | change)
+    assert "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_without_a_generator_is_said_with_the_way_out(folder):
+    for name in ("classifier", None, ["cvae"]):
+        files.write_json(folder / "config.json", {"model": name})
+        with pytest.raises(UserError, match=r"config.json: model is .*: allowed are cvae, cgan"):
+            drawing.load(folder)
+    for absent in ("config.json", "model.safetensors"):
+        (folder / absent).unlink()
+        with pytest.raises(UserError, match=f"{absent} is missing: 'dvc repro' makes .* give --model"):
+            drawing.load(folder)
+
+
+def test_a_model_that_never_saw_a_label_is_refused(cvae_params, tmp_path):
+    network = cvae.build(cvae_params.model_copy(update={"conditional": False}), 0)
+    model = drawing.Generator("cvae", network, "md5")
+    with pytest.raises(UserError, match=r"cvae\.conditional false"):
+        drawing.picture("1", model)
+    with pytest.raises(UserError, match=r"cvae\.conditional false"):
+        drawing.export(tmp_path / "set", model, 1, 1, 0)
+
+
+def test_a_data_set_is_what_readers_of_mnist_and_of_folders_expect(model, folder, tmp_path):
+    out = tmp_path / "new/set"
+    drawing.export(out, model, 12, 3, seed=7)
+    parts = {}
+    for part, count in (("train", 12), ("test", 3)):
+        mnist = MNIST(str(out), train=part == "train", download=False)
+        x, y = mnist.data.numpy(), mnist.targets.numpy()
+        assert x.shape == (10 * count, 28, 28)
+        assert np.bincount(y).tolist() == [count] * 10
+        assert (np.diff(y) < 0).any(), "classes are mixed"
+        pngs = ImageFolder(str(out / "png" / part), loader=lambda path: np.array(Image.open(path)))
+        assert pngs.classes == list("0123456789")
+        assert pngs.targets == sorted(y)
+        assert np.array_equal([image for image, _ in pngs], x[np.argsort(y, kind="stable")])
+        parts[part] = {image.tobytes() for image in x}
+        assert len(parts[part]) == 10 * count
+    assert not parts["train"] & parts["test"], "other noise"
+    said = files.read_json(out / "dataset.json")
+    assert "not real" in said.pop("about")
+    md5 = hashlib.md5((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert list(said.values()) == [files.read_json(folder / "config.json")["model"], md5, 7, 1.0, 12, 3]
+    assert os.listdir(tmp_path / "new") == ["set"]
+
+
+def test_the_same_arguments_are_the_same_bytes_and_images_fit_their_labels(model, tmp_path):
+    for name, seed, temperature in (("a", 0, 1.0), ("b", 0, 1.0), ("other", 1, 1.0), ("cold", 0, 0.0)):
+        drawing.export(tmp_path / name, model, 2, 1, seed, temperature)
+    a, other = content(tmp_path / "a"), content(tmp_path / "other")
+    assert a == content(tmp_path / "b")
+    assert a.keys() == other.keys()
+    assert not [name for name in a if a[name] == other[name]]
+    cold = MNIST(str(tmp_path / "cold"))
+    assert alike(cold.data.numpy(), model.images(cold.targets, "any", 9, 0.0))
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_data_set_that_fails_midway_leaves_nothing(cvae_model, tmp_path, monkeypatch, failure):
+    write = drawing.write_pngs
+
+    def fail_on_test_images(folder, images, labels):
+        write(folder, images, labels)
+        if folder.name == "test":
+            raise failure
+
+    monkeypatch.setattr(drawing, "write_pngs", fail_on_test_images)
+    expected = UserError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match="set cannot be written: No space" if expected is UserError else None):
+        drawing.export(tmp_path / "set", cvae_model, 1, 1, 0)
+    assert os.listdir(tmp_path) == []
+
+
+def test_only_an_empty_folder_is_filled_and_mistakes_are_said_before_work(cvae_model, tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    drawing.export(tmp_path / "set", cvae_model, 1, 1, 0)
+    before = content(tmp_path)
+    monkeypatch.delattr(drawing.Generator, "images")
+    for taken in ("set", "set/dataset.json"):
+        with pytest.raises(UserError, match=f"{taken} exists and is not an empty folder"):
+            drawing.export(tmp_path / taken, cvae_model, 1, 1, 1)
+    for change in ({"per_class": 0}, {"test_per_class": 100_001}, {"seed": -1}, {"temperature": -1}):
+        arguments = {"per_class": 1, "test_per_class": 1, "seed": 0} | change
+        with pytest.raises(UserError, match=f"^{next(iter(change))} is "):
+            drawing.export(tmp_path / "a/b", cvae_model, **arguments)
+    assert content(tmp_path) == before
+    assert os.listdir(tmp_path) == ["set"]
