@@ -246,6 +246,12 @@ def _wait_for(carrier: subprocess.Popen | None, journal: Journal | None, killed:
     """Gives the courier a while to deliver the rest; what it does not manage, a later one does."""
     if carrier is None:
         return
+    try:
+        if carrier.poll() is not None and journal.folder.exists():  # killed, by whom or what ever
+            carrier.stdin.close()
+            carrier = courier.start(journal.folder)
+    except OSError:
+        pass
     carrier.stdin.close()
     try:
         carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS)
