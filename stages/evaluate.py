@@ -81,7 +81,7 @@ PICTURES = [
 def main():
     p, split = params.read(evaluation.EvaluateParams), params.read(data.SplitParams)
     network = params.read(classifier.ClassifierParams)
-    device = training.choose_device()
+    device = training.choose_device(params.read_threads())
     with tracking.stage("evaluate") as run:
         run.tags(training.machine(device))
         images = data.load("data/mnist.npz", split, device)

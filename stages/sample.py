@@ -15,7 +15,7 @@ PLOTS = "data/plots/sample"
 
 def main():
     p, seed = params.read(sampling.SampleParams), params.read_seed()
-    device = training.choose_device()
+    device = training.choose_device(params.read_threads())
     with tracking.stage("sample") as run:
         run.tags(training.machine(device))
         histories, table = {}, {}

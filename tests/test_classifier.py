@@ -6,9 +6,9 @@ from condgen import classifier, training
 
 
 def train(split, p):
-    model = classifier.build(p)
-    rows = list(classifier.train(model, split, p, training.Progress("classifier", p.epochs)))
-    return model, rows
+    state = classifier.start(p, len(split.train))
+    rows = list(classifier.train(state, split, p, training.Progress("classifier", p.epochs)))
+    return state.model, rows
 
 
 def test_it_learns_to_read_and_the_same_seed_reads_the_same(split, classifier_params):

@@ -135,9 +135,9 @@ def test_the_layers_are_the_articles(model):
 
 
 def train(split, p, seed):
-    model = cvae.build(p, seed)
-    numbers = [n for _, n in cvae.train(model, split, p, seed, training.Progress("cvae", p.epochs))]
-    return model, numbers
+    state = cvae.start(p, seed)
+    numbers = [n for _, n in cvae.train(state, split, p, seed, training.Progress("cvae", p.epochs))]
+    return state.model, numbers
 
 
 def test_training_lowers_both_losses_and_adds_up(split, cvae_params):

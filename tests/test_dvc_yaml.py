@@ -98,9 +98,8 @@ def test_params_are_the_sections_the_stage_reads(root, pipeline, stage):
         )
     }
     read = set(re.findall(r"params\.read\(\w+\.(\w+)\)", text))
-    expected = {sections[name] for name in read - {"DataParams"}} | (
-        {"seed"} if "read_seed()" in text else set()
-    )
+    expected = {sections[name] for name in read - {"DataParams"}}
+    expected |= {key for key in ("seed", "threads") if f"read_{key}()" in text}
     if "DataParams" in read:
         # How long to wait for a mirror changes nothing in the images.
         expected |= {f"data.{key}" for key in download.DataParams.model_fields if key != "timeout"}

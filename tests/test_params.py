@@ -73,9 +73,12 @@ def test_a_small_learning_rate_is_a_number_however_it_is_written(root, tmp_path,
         ({"seed": -1}, "seed is -1: allowed is a whole number, at least 0"),
         ({"seed": "a"}, "seed is 'a': allowed is a whole number"),
         ({"seed": None}, "seed is missing"),
+        ({"threads": 0}, "threads is 0: allowed is a whole number, at least 1, at most 1024"),
+        ({"threads": True}, "threads is True: allowed is a whole number"),
+        ({"threads": None}, "threads is missing: allowed is a whole number"),
         ({"cvae": None}, "the section cvae is missing"),
         ({"cvae": 3}, "cvae is 3: allowed is a section with conditional, hidden"),
-        ({"cgna": {"lr": 1}}, "cgna is not a known section: allowed are seed, data, split"),
+        ({"cgna": {"lr": 1}}, "cgna is not a known section: allowed are seed, threads, data"),
     ],
 )
 def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(edit, changes, said):

@@ -1,5 +1,6 @@
 """What the trainers share: devices, progress, the record of an epoch."""
 
+import os
 import subprocess
 import sys
 
@@ -7,8 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from condgen import cvae, files, training
+from condgen import cgan, cvae, files, training
 from condgen.errors import UserError
+
+
+class Forgetful:
+    """A keeper that keeps nothing."""
+
+    def save(self, state):
+        pass
 
 
 class Listener:
@@ -23,27 +31,27 @@ class Listener:
 def test_an_unknown_device_is_said_with_what_is_allowed(monkeypatch, name):
     monkeypatch.setenv("CONDGEN_DEVICE", name)
     with pytest.raises(UserError, match=r"CONDGEN_DEVICE is .*allowed are cuda, mps, cpu"):
-        training.choose_device()
+        training.choose_device(2)
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="this machine has none"):
-        training.choose_device()
+        training.choose_device(2)
 
 
 def test_a_gpu_whose_number_is_too_high_is_said(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cuda:99")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match="'cuda:99', but this machine has none"):
-        training.choose_device()
+        training.choose_device(2)
 
 
 def test_the_device_can_be_chosen(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert training.choose_device() == torch.device("cpu")
+    assert training.choose_device(2) == torch.device("cpu")
 
 
 def test_the_best_device_there_is_is_taken(monkeypatch):
@@ -53,7 +61,7 @@ def test_the_best_device_there_is_is_taken(monkeypatch):
     for there, expected in (((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there[0])
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there[1])
-        assert training.choose_device().type == asked[-1] == expected
+        assert training.choose_device(2).type == asked[-1] == expected
 
 
 def test_an_epochs_line_comes_at_once_through_a_pipe(root):
@@ -69,11 +77,39 @@ def test_an_epochs_line_comes_at_once_through_a_pipe(root):
     assert line.startswith("toy 1/2  loss 0.5")
 
 
-def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
-    progress, log = training.Progress("toy", 2), Listener()
-    pictures = iter(
-        np.arange(3, dtype=np.uint8)[:, None, None, None].repeat(100, 1).repeat(28, 2).repeat(28, 3)
+def test_the_thread_count_is_what_params_say_and_not_what_the_environment_says(root):
+    # A process of its own: OMP_NUM_THREADS is read once.
+    script = (
+        f"import sys; sys.path.insert(0, {str(root / 'src')!r})\n"
+        "from condgen import metrics, training\n"  # metrics: what evaluate imports, SciPy and all
+        "import threadpoolctl, torch\n"
+        "training.choose_device(3)\n"
+        "print(torch.get_num_threads(), *{pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
     )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CONDGEN_DEVICE": "cpu"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["3", "3"]
+
+
+def pictures():
+    numbered = np.arange(9, dtype=np.uint8)[:, None, None, None]
+    return iter(numbered.repeat(100, 1).repeat(28, 2).repeat(28, 3))
+
+
+def fresh_state():
+    return training.State(torch.nn.Linear(1, 1), {})
+
+
+def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
+    progress, log, state, drawn = training.Progress("toy", 2), Listener(), fresh_state(), pictures()
+    kept = []
+
+    class Keeper:
+        def save(self, state):
+            kept.append((state.epoch, len(state.pictures)))
 
     def epochs():
         for epoch in (1, 2):
@@ -81,10 +117,10 @@ def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
                 pass
             yield epoch, {"loss": 1 / epoch}
 
-    rows, history = training.record(epochs(), progress, log, draw=lambda: next(pictures))
-    assert rows == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
-    assert history.shape == (2, 100, 28, 28)
-    assert [int(h.max()) for h in history] == [1, 2]
+    training.record(epochs(), state, progress, log, Keeper(), draw=lambda: next(drawn))
+    assert state.rows == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
+    assert [int(picture.max()) for picture in state.pictures] == [0, 1, 2]
+    assert kept == [(1, 2), (2, 3)], "an epoch is kept when all of it is there, its pictures too"
     assert [epoch for epoch, _, _ in log.heard] == [0, 1, 2]
     assert log.heard[1][1]["loss"] == 1.0
     assert log.heard[1][1]["images_per_second"] > 0
@@ -93,16 +129,67 @@ def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
     assert lines[1].startswith("toy 2/2  loss 0.5")
 
 
-def test_divergence_stops_with_the_loss_and_the_epoch():
-    epochs = [(1, {"loss": 1.0}), (2, {"loss": float("nan")}), (3, {"loss": 1.0})]
-    with pytest.raises(UserError, match="loss is nan after epoch 2"):
-        training.record(iter(epochs), training.Progress("toy", 3), Listener())
+@pytest.mark.parametrize("draws", [True, False])
+def test_the_log_of_a_resumed_training_hears_of_the_epochs_before(draws):
+    state, drawn = fresh_state(), pictures()
+    draw = (lambda: next(drawn)) if draws else None
+    training.record(
+        iter([(1, {"loss": 4.0}), (2, {"loss": 3.0})]), state, training.Progress("toy", 3), Listener(),
+        Forgetful(), draw,
+    )  # fmt: skip
+    log = Listener()
+    training.record(
+        iter([(3, {"loss": 2.0})]), state, training.Progress("toy", 3), log, Forgetful(), draw
+    )  # fmt: skip
+    losses = [(epoch, numbers["loss"]) for epoch, numbers, _ in log.heard if numbers]
+    assert losses == [(1, 4.0), (2, 3.0), (3, 2.0)]
+    shown = [(epoch, int(images.max())) for epoch, _, images in log.heard if images is not None]
+    assert shown == ([(0, 0), (1, 1), (2, 2), (3, 3)] if draws else [])
 
 
-def test_a_mean_weighs_batches_by_their_images():
+def test_divergence_stops_with_the_loss_the_epoch_and_the_step():
     mean = training.Mean()
-    mean.add({"loss": torch.tensor(1.0)}, 30)
-    mean.add({"loss": torch.tensor(4.0)}, 10)
+    mean.add({"d_loss": torch.ones(3), "g_loss": torch.ones(3)})
+    mean.add({"d_loss": torch.ones(3), "g_loss": torch.tensor([1, float("inf"), float("nan")])})
+    mean.add({"d_loss": torch.ones(3), "g_loss": torch.full((3,), float("nan"))})
+
+    def epochs():
+        yield 1, {"d_loss": 1.0}
+        yield 2, mean.read()
+
+    state = fresh_state()
+    with pytest.raises(UserError, match=r"toy: g_loss is inf in step 2 of epoch 2: .* smaller toy\.lr"):
+        training.record(epochs(), state, training.Progress("toy", 3), Listener(), Forgetful())
+    assert state.epoch == 1, "what was good before stays"
+
+
+def test_divergence_that_only_validation_sees_is_said_after_its_epoch():
+    mean = training.Mean()
+    mean.add({"loss": torch.full((5,), float("nan"))})  # all validation images at once: there are no steps
+
+    def epochs():
+        yield 1, mean.read("val_")
+
+    with pytest.raises(UserError, match="val_loss is nan after epoch 1: training diverged"):
+        training.record(epochs(), fresh_state(), training.Progress("toy", 3), Listener(), Forgetful())
+
+
+@pytest.mark.parametrize("name", ["cvae", "cgan"])
+def test_a_learning_rate_that_is_too_high_stops_within_an_epoch(name, split, cvae_params, cgan_params):
+    module, p = {"cvae": (cvae, cvae_params), "cgan": (cgan, cgan_params)}[name]
+    state = module.start(p, 0)
+    with torch.no_grad():
+        next(state.model.parameters()).fill_(float("nan"))  # what an overflow leaves behind
+    progress = training.Progress(name, 2)
+    epochs = module.train(state, split, p, 0, progress)
+    with pytest.raises(UserError, match=rf"{name}: \w+ is nan in step 1 of epoch 1"):
+        training.record(epochs, state, progress, Listener(), Forgetful())
+
+
+def test_a_mean_is_over_images_not_over_batches():
+    mean = training.Mean()
+    mean.add({"loss": torch.full((30,), 1.0)})
+    mean.add({"loss": torch.full((10,), 4.0)})
     assert mean.read("train_") == {"train_loss": pytest.approx(1.75)}
 
 

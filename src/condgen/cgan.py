@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen import data
+from condgen.adam import Adam
 from condgen.errors import UserError
 from condgen.params import Number, Section
 from condgen.randomness import dropout_mask, generator
-from condgen.training import Mean, Numbers, Progress, adam, init_glorot
+from condgen.training import Mean, Numbers, Progress, State, init_glorot
 
 # Steps whose noise and dropout masks are drawn at once: enough to make drawing cheap, few enough to
 # stay in the processor's cache.
-NOISE_STEPS = 10
+NOISE_STEPS = 5
 
 
 class CGANParams(Section):
@@ -91,6 +92,12 @@ def build(p: CGANParams, seed: int) -> CGAN:
     return model
 
 
+def start(p: CGANParams, seed: int, device: str | torch.device = "cpu") -> State:
+    """What training starts from: the networks, and an optimizer for each."""
+    model = build(p, seed).to(device)
+    return State(model, {"G": Adam(model.G.parameters(), p), "D": Adam(model.D.parameters(), p)})
+
+
 def discriminator_loss(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
     """-log D(x) - log(1 - D(G(z|y))), the target of real images lowered to 1 - smooth.
 
@@ -112,7 +119,7 @@ def generator_loss(fake: Tensor, form: str) -> Tensor:
 
 def train_step(
     model: CGAN,
-    optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+    optimizers: tuple[Adam, Adam],
     x: Tensor,
     y: Tensor,
     z: Tensor,
@@ -122,8 +129,8 @@ def train_step(
     """One discriminator step, then one generator step against the new discriminator.
 
     x `[b, 784]` in [-1, 1], y one-hot `[b, 10]`, z `[b, latent_dim]`, masks `[8 * b, hidden]`: two layers
-    each of G, of D on real and fake at once, and of D in the generator's step. Returns detached means
-    over the batch: losses in nats, D(x) and D(G(z|y)) as the discriminator's step saw them.
+    each of G, of D on real and fake at once, and of D in the generator's step. Returns for each image,
+    `[b]`, detached: losses in nats, D(x) and D(G(z|y)) as the discriminator's step saw them.
     """
     b = len(x)
     for_g, for_d, for_dg = (m.chunk(2) for m in masks.split([2 * b, 4 * b, 2 * b]))
@@ -131,25 +138,25 @@ def train_step(
     fake = model.generate(z, y, for_g)
 
     both = model.discriminate(torch.cat([x, fake.detach()]), torch.cat([y, y]), for_d)
-    d_loss = discriminator_loss(both[:b], both[b:], p.smooth).mean()
+    d_loss = discriminator_loss(both[:b], both[b:], p.smooth)
     d_optimizer.zero_grad()
-    d_loss.backward()
+    d_loss.mean().backward()
     d_optimizer.step()
 
-    g_loss = generator_loss(model.discriminate(fake, y, for_dg), p.generator_loss).mean()
+    g_loss = generator_loss(model.discriminate(fake, y, for_dg), p.generator_loss)
     g_optimizer.zero_grad()
     # Only G's gradients: D's would be thrown away.
-    g_loss.backward(inputs=list(model.G.parameters()))
+    g_loss.mean().backward(inputs=list(model.G.parameters()))
     g_optimizer.step()
 
-    d_real, d_fake = both.detach().sigmoid().view(2, b).mean(dim=1)
+    d_real, d_fake = both.detach().sigmoid().chunk(2)
     return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach(), "d_real": d_real, "d_fake": d_fake}
 
 
 def train(
-    model: CGAN, split: data.Split, p: CGANParams, seed: int, progress: Progress
+    state: State, split: data.Split, p: CGANParams, seed: int, progress: Progress
 ) -> Iterator[tuple[int, Numbers]]:
-    """Trains an epoch each time it is asked; yields (epoch, numbers), means over the epoch.
+    """Trains the epochs that `state` lacks, one each time it is asked; yields (epoch, means over images).
 
     Keys: d_loss (nats per pair), g_loss (nats per image), d_real = D(x) and d_fake = D(G(z|y)), mean
     probabilities of "real". Raises UserError where the training images are fewer than a batch.
@@ -161,15 +168,15 @@ def train(
         )
     device = images.x.device
     x_train, y_train = images.x * 2 - 1, data.one_hot(images.y)
-    optimizers = (adam(model.G.parameters(), p), adam(model.D.parameters(), p))
-    for epoch in range(1, p.epochs + 1):
+    optimizers = (state.optimizers["G"], state.optimizers["D"])
+    for epoch in range(state.epoch + 1, p.epochs + 1):
         shuffle = generator(seed, "cgan/shuffle", epoch, device)
         batches = data.batches(x_train, y_train, b, shuffle, drop_last=True)
         noise = draw_noise(p, generator(seed, "cgan/noise", epoch, device))
         mean = Mean()
         for x, y in progress.batches(epoch, batches, len(images) // b):
             z, masks = next(noise)
-            mean.add(train_step(model, optimizers, x, y, z, masks, p), b)
+            mean.add(train_step(state.model, optimizers, x, y, z, masks, p))
         yield epoch, mean.read()
 
 

@@ -5,7 +5,7 @@ learning applied to document recognition". The schedule is one cycle: Smith & To
 "Super-Convergence".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import ceil
 from typing import ClassVar
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from condgen import data
 from condgen.params import Number, Section
 from condgen.randomness import dropout_mask, generator
-from condgen.training import Mean, Numbers, Progress, init_glorot
+from condgen.training import Mean, Numbers, Progress, State, init_glorot
 
 BATCH = 1000  # images at once where nothing is trained; changes no result
 
@@ -64,19 +64,60 @@ def build(p: ClassifierParams) -> Classifier:
     return model
 
 
+class OneCycleAdam:
+    """PyTorch's Adam under PyTorch's one-cycle schedule, which also moves beta1; as a training.Optimizer."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, steps: int):
+        self.adam = torch.optim.Adam(parameters, lr=lr, fused=True)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.adam, lr, total_steps=steps)
+
+    def zero_grad(self) -> None:
+        self.adam.zero_grad()
+
+    def step(self) -> None:
+        self.adam.step()
+        self.schedule.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments and steps of each parameter ("0.exp_avg", ...), and the schedule's place."""
+        moments = self.adam.state_dict()["state"]
+        named = {f"{i}.{name}": value for i, row in moments.items() for name, value in row.items()}
+        return named | {"steps": torch.tensor(self.schedule.last_epoch)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes over what `state` returned, from any device."""
+        own, rows = self.adam.state_dict(), {}
+        for i, weight in enumerate(self.adam.param_groups[0]["params"]):
+            rows[i] = {"step": state[f"{i}.step"]}
+            for name in ("exp_avg", "exp_avg_sq"):
+                # In the weight's own memory format: the fused kernel walks both in the order of memory.
+                rows[i][name] = torch.empty_like(weight).copy_(state[f"{i}.{name}"])
+        self.adam.load_state_dict(own | {"state": rows})
+        # To the step before, and from there by itself: the schedule sets lr and beta1 only when it moves.
+        steps = int(state["steps"])
+        self.schedule.load_state_dict({"last_epoch": steps - 1, "_step_count": steps})
+        self.schedule.step()
+
+
+def start(p: ClassifierParams, images: int, device: str | torch.device = "cpu") -> State:
+    """What training on that many images starts from."""
+    model = build(p).to(device)
+    # One step more than are taken: the last would have a step size of nearly 0.
+    steps = p.epochs * ceil(images / p.batch_size) + 1
+    return State(model, {"model": OneCycleAdam(model.parameters(), p.lr, steps)})
+
+
 def train(
-    model: Classifier, split: data.Split, p: ClassifierParams, progress: Progress
+    state: State, split: data.Split, p: ClassifierParams, progress: Progress
 ) -> Iterator[tuple[int, Numbers]]:
-    """Trains an epoch each time it is asked; yields (epoch, numbers).
+    """Trains the epochs that `state` lacks, one each time it is asked; yields (epoch, numbers).
 
     Keys: train_loss (cross-entropy, nats per image, with dropout), val_loss, val_accuracy in [0, 1].
     """
     images, device = split.train, split.train.x.device
+    model, optimizer = state.model, state.optimizers["model"]
     count = ceil(len(images) / p.batch_size)
-    optimizer = torch.optim.Adam(model.parameters(), lr=p.lr, fused=True)
-    # One step more than are taken: the last would have a step size of nearly 0.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, p.lr, total_steps=p.epochs * count + 1)
-    for epoch in range(1, p.epochs + 1):
+    for epoch in range(state.epoch + 1, p.epochs + 1):
         shuffle = generator(p.seed, "classifier/shuffle", epoch, device)
         drop = generator(p.seed, "classifier/dropout", epoch, device)
         mean = Mean()
@@ -84,12 +125,11 @@ def train(
         for x, y in progress.batches(epoch, batches, count):
             features = model.features(x)
             logits = model.logits(features * dropout_mask(p.dropout, tuple(features.shape), drop))
-            loss = F.cross_entropy(logits, y)
+            loss = F.cross_entropy(logits, y, reduction="none")
             optimizer.zero_grad()
-            loss.backward()
+            loss.mean().backward()
             optimizer.step()
-            schedule.step()
-            mean.add({"loss": loss.detach()}, len(x))
+            mean.add({"loss": loss.detach()})
         loss, accuracy = score(model, split.validation)
         yield epoch, mean.read("train_") | {"val_loss": loss, "val_accuracy": accuracy}
 
@@ -104,10 +144,10 @@ def gan_train(
     are unlike real images, and when they are all alike. Same network as the yardstick, from scratch.
     """
     p = p.model_copy(update={"epochs": epochs})
-    model = build(p).to(drawn.x.device)
-    for epoch, numbers in train(model, replace(split, train=drawn), p, progress):
+    state = start(p, len(drawn), drawn.x.device)
+    for epoch, numbers in train(state, replace(split, train=drawn), p, progress):
         progress.line(epoch, numbers)
-    _, logits = read(model, split.test.x)
+    _, logits = read(state.model, split.test.x)
     return logits.argmax(dim=1) == split.test.y
 
 

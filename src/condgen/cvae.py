@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen import data
+from condgen.adam import Adam
 from condgen.params import Number, Section
 from condgen.randomness import generator
-from condgen.training import Mean, Numbers, Progress, adam, init_glorot
+from condgen.training import Mean, Numbers, Progress, State, init_glorot
 
 BOUND_SAMPLES = 100  # k of the importance-weighted bound
 BOUND_BATCH = 100  # test images at once; changes the result only through the noise
@@ -75,6 +76,12 @@ def build(p: CVAEParams, seed: int) -> CVAE:
     return model
 
 
+def start(p: CVAEParams, seed: int, device: str | torch.device = "cpu") -> State:
+    """What training starts from."""
+    model = build(p, seed).to(device)
+    return State(model, {"model": Adam(model.parameters(), p)})
+
+
 def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x|z, y) with Bernoulli pixels: sum over pixels of the binary cross-entropy.
 
@@ -103,40 +110,35 @@ def negative_elbo(model: CVAE, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tenso
     return reconstruction(model.decode(z, y), x), kl_divergence(mu, logvar)
 
 
-def train_step(model: CVAE, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, eps: Tensor) -> dict:
-    """One step on one batch. Returns detached means over the batch, nats per image."""
+def train_step(model: CVAE, optimizer: Adam, x: Tensor, y: Tensor, eps: Tensor) -> dict[str, Tensor]:
+    """One step on one batch. Returns the terms of each image's loss, `[b]` each, nats, detached."""
     reconstructions, kl = negative_elbo(model, x, y, eps)
-    loss = (reconstructions + kl).mean()
+    loss = reconstructions + kl
     optimizer.zero_grad()
-    loss.backward()
+    loss.mean().backward()
     optimizer.step()
-    return {
-        "loss": loss.detach(),
-        "reconstruction": reconstructions.detach().mean(),
-        "kl": kl.detach().mean(),
-    }
+    return {"loss": loss.detach(), "reconstruction": reconstructions.detach(), "kl": kl.detach()}
 
 
 def train(
-    model: CVAE, split: data.Split, p: CVAEParams, seed: int, progress: Progress
+    state: State, split: data.Split, p: CVAEParams, seed: int, progress: Progress
 ) -> Iterator[tuple[int, Numbers]]:
-    """Trains an epoch each time it is asked; yields (epoch, numbers), all in nats per image.
+    """Trains the epochs that `state` lacks, one each time it is asked; yields (epoch, numbers), in nats.
 
-    Keys: {train,val}_{loss,reconstruction,kl}. Training values are means over the epoch, while the
-    weights still move; validation values belong to the weights at its end.
+    Keys: {train,val}_{loss,reconstruction,kl}, means over images. Training values are means over the
+    epoch, while the weights still move; validation values belong to the weights at its end.
     """
-    device = split.train.x.device
-    optimizer = adam(model.parameters(), p)
+    model, optimizer, device = state.model, state.optimizers["model"], split.train.x.device
     y_train = data.one_hot(split.train.y)
     count = ceil(len(split.train) / p.batch_size)
-    for epoch in range(1, p.epochs + 1):
+    for epoch in range(state.epoch + 1, p.epochs + 1):
         shuffle = generator(seed, "cvae/shuffle", epoch, device)
         noise = generator(seed, "cvae/noise", epoch, device)
         batches = data.batches(split.train.x, y_train, p.batch_size, shuffle)
         mean = Mean()
         for x, y in progress.batches(epoch, batches, count):
             eps = torch.randn(len(x), p.latent_dim, generator=noise, device=device)
-            mean.add(train_step(model, optimizer, x, y, eps), len(x))
+            mean.add(train_step(model, optimizer, x, y, eps))
         yield epoch, mean.read("train_") | validate(model, split.validation, seed)
 
 
@@ -148,8 +150,7 @@ def validate(model: CVAE, images: data.Images, seed: int) -> Numbers:
     eps = torch.randn(len(images), model.config["latent_dim"], generator=noise, device=device)
     reconstructions, kl = negative_elbo(model, images.x, data.one_hot(images.y), eps)
     mean = Mean()
-    values = {"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl}
-    mean.add({name: value.mean() for name, value in values.items()}, len(images))
+    mean.add({"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl})
     return mean.read("val_")
 
 

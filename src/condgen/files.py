@@ -60,6 +60,8 @@ def write(path: str | Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
         # mkstemp's 0600 would follow the file into DVC's cache; give it what open() would have.
         umask = os.umask(0)
         os.umask(umask)

@@ -37,11 +37,12 @@ class Section(BaseModel):
     section: ClassVar[str]
 
 
-class Seed(BaseModel):
-    """The top-level `seed`."""
+class Top(BaseModel):
+    """The values of params.yaml that belong to no section."""
 
     model_config = ConfigDict(strict=True)
     seed: int = Field(ge=0, lt=2**32)
+    threads: int = Field(ge=1, le=1024)
 
 
 def read(section: type[Section], path: str | Path = PATH) -> Any:
@@ -51,17 +52,22 @@ def read(section: type[Section], path: str | Path = PATH) -> Any:
 
 def read_seed(path: str | Path = PATH) -> int:
     """The top-level `seed`, 0 <= seed < 2^32. Raises UserError, in one line."""
-    return _seed(_load(path), path)
+    return _top(_load(path), path).seed
+
+
+def read_threads(path: str | Path = PATH) -> int:
+    """The top-level `threads`, 1 to 1024. Raises UserError, in one line."""
+    return _top(_load(path), path).threads
 
 
 def check(path: str | Path, sections: list[type[Section]]) -> None:
-    """Raises UserError unless params.yaml holds a seed and exactly these sections, all of them valid."""
+    """Raises UserError unless params.yaml holds `Top` and exactly these sections, all of them valid."""
     content = _load(path)
-    known = ["seed"] + [section.section for section in sections]
+    known = [*Top.model_fields, *(section.section for section in sections)]
     for key in content:
         if key not in known:
             raise UserError(f"{path}: {key} is not a known section: allowed are {', '.join(known)}")
-    _seed(content, path)
+    _top(content, path)
     for section in sections:
         _validate(section, content, path)
 
@@ -89,15 +95,14 @@ def _load(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _seed(content: dict[str, Any], path: str | Path) -> int:
-    if "seed" not in content:
-        raise UserError(f"{path}: seed is missing: allowed is {_allowed(Seed.model_fields['seed'])}")
+def _top(content: dict[str, Any], path: str | Path) -> Top:
+    values = {key: content[key] for key in Top.model_fields if key in content}
     try:
-        return Seed(seed=content["seed"]).seed
-    except ValidationError:
-        raise UserError(
-            f"{path}: seed is {content['seed']!r}: allowed is {_allowed(Seed.model_fields['seed'])}"
-        ) from None
+        return Top.model_validate(values)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        what = f"is {values[key]!r}" if key in values else "is missing"
+        raise UserError(f"{path}: {key} {what}: allowed is {_allowed(Top.model_fields[key])}") from None
 
 
 def _validate(section: type[Section], content: dict[str, Any], path: str | Path) -> Section:

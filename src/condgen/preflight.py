@@ -25,6 +25,7 @@ PACKAGES = {
     "pydantic": "pydantic",
     "safetensors": "safetensors",
     "scipy": "scipy",
+    "threadpoolctl": "threadpoolctl",
     "torch": "torch",
     "torchmetrics": "torchmetrics",
     "torchvision": "torchvision",

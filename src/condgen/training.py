@@ -5,10 +5,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,13 +23,17 @@ Numbers = dict[str, float]
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-def choose_device() -> torch.device:
+def choose_device(threads: int) -> torch.device:
     """CUDA, else MPS, else the CPU; the environment variable CONDGEN_DEVICE overrides.
 
-    Also tells the CPU to flush denormals to zero: the all-black border pixels drive Adam's moments there,
-    and arithmetic on them makes an epoch up to twice as slow.
+    Also sets how the CPU computes. `threads`: sums are split among them, so their number decides the last
+    bits of results, here and in NumPy's and SciPy's libraries; OMP_NUM_THREADS does not count. Denormals
+    are flushed to zero: the all-black border pixels drive Adam's moments there, and arithmetic on them
+    makes an epoch up to twice as slow.
     """
     torch.set_flush_denormal(True)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
     available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
     name = os.environ.get("CONDGEN_DEVICE") or next(name for name in available if available[name]())
     try:
@@ -49,10 +55,11 @@ def machine(device: torch.device) -> dict[str, str | int]:
     return {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def summary(last: dict[str, float], model: torch.nn.Module, source: str) -> dict:
+def summary(state: "State", source: str) -> dict:
     """What data/metrics/train_*.json says: the data set, the network's size, the last epoch's numbers."""
-    parameters = sum(p.numel() for p in model.parameters())
-    return {"data": source, "parameters": parameters} | {k: v for k, v in last.items() if k != "epoch"}
+    parameters = sum(p.numel() for p in state.model.parameters())
+    last = {key: value for key, value in state.rows[-1].items() if key != "epoch"}
+    return {"data": source, "parameters": parameters} | last
 
 
 def init_glorot(model: torch.nn.Module, generator: torch.Generator) -> None:
@@ -66,18 +73,9 @@ def init_glorot(model: torch.nn.Module, generator: torch.Generator) -> None:
             torch.nn.init.zeros_(module.bias)
 
 
-class AdamParams(Protocol):
-    """What a section says of Adam."""
-
-    lr: float
-    beta1: float
-    beta2: float
-    epsilon: float
-
-
-def adam(parameters: Iterable[torch.nn.Parameter], p: AdamParams) -> torch.optim.Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1), all parameters of a network updated in one fused kernel."""
-    return torch.optim.Adam(parameters, lr=p.lr, betas=(p.beta1, p.beta2), eps=p.epsilon, fused=True)
+def parts(model: torch.nn.Module, name: str) -> tuple[dict[str, Tensor], dict]:
+    """A network as `files.write_model` takes it: its state_dict, and how to build it. Undone by `restore`."""
+    return model.state_dict(), model.config | {"model": name}
 
 
 def restore(kind: type[Network], state: dict[str, Tensor], config: dict) -> Network:
@@ -122,43 +120,109 @@ class Progress:
         sys.stdout.flush()  # through a pipe or into a log file, now and not at the end
 
 
+class Optimizer(Protocol):
+    """What moves a network's weights, and all that it remembers from step to step."""
+
+    def zero_grad(self) -> None: ...
+    def step(self) -> None: ...
+    def state(self) -> dict[str, Tensor]: ...
+    def load(self, state: dict[str, Tensor]) -> None: ...
+
+
+@dataclass
+class State:
+    """All that training changes: what it takes to go on from an epoch as if nothing had happened.
+
+    Nothing random is in it, because random streams derive from (seed, stream, epoch).
+
+    Attributes:
+        model: the network.
+        optimizers: one for each part of it that is trained by itself.
+        rows: an epoch's numbers each, from epoch 1.
+        pictures: of the fixed noise, uint8 `[100, 28, 28]` each, from epoch 0; empty where none are drawn.
+    """
+
+    model: torch.nn.Module
+    optimizers: dict[str, Optimizer]
+    rows: list[Numbers] = field(default_factory=list)
+    pictures: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """The last finished epoch; 0 before the first."""
+        return len(self.rows)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it but `rows`, by name. The tensors are those that training goes on to change."""
+        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for part, optimizer in self.optimizers.items():
+            named |= {f"optimizer.{part}.{name}": value for name, value in optimizer.state().items()}
+        if self.pictures:
+            named["pictures"] = torch.from_numpy(np.stack(self.pictures))
+        return named
+
+    def load(self, tensors: dict[str, Tensor], rows: list[Numbers]) -> None:
+        """Takes over what `tensors` returned, and `rows`. Raises KeyError and RuntimeError on a misfit."""
+        own = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
+        for part, optimizer in self.optimizers.items():
+            prefix = f"optimizer.{part}."
+            optimizer.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.model.load_state_dict(own)
+        self.rows = rows
+        self.pictures = list(tensors["pictures"].numpy()) if "pictures" in tensors else []
+
+
 class Log(Protocol):
     """Who wants to know about each epoch (MLflow, in the stages)."""
 
     def epoch(self, epoch: int, numbers: Numbers, images: np.ndarray | None = None) -> None: ...
 
 
+class Keeper(Protocol):
+    """Who keeps the state after each epoch, so that a killed training can go on."""
+
+    def save(self, state: State) -> None: ...
+
+
 def record(
     epochs: Iterable[tuple[int, Numbers]],
+    state: State,
     progress: Progress,
     log: Log,
+    keeper: Keeper,
     draw: Callable[[], np.ndarray] | None = None,
-) -> tuple[list[dict[str, float]], np.ndarray]:
-    """Trains to the end, and keeps what every epoch came to.
+) -> None:
+    """Trains to the end, and keeps in `state` what every epoch came to.
 
-    `epochs` trains one epoch each time it is asked. `draw` returns the pictures of the fixed noise,
-    uint8 `[100, 28, 28]`; they are logged before the first epoch too, as epoch 0.
-
-    Returns the curves, a row of numbers an epoch, and the pictures,
-    uint8 `[epochs, 100, 28, 28]`. Raises UserError where training diverged.
+    `epochs` trains one epoch each time it is asked. `draw` returns the pictures of the fixed noise, uint8
+    `[100, 28, 28]`; they are drawn before the first epoch too, as epoch 0. The log hears of all epochs, also
+    of those that a killed process trained. Raises UserError where training diverged.
     """
-    rows, history = [], []
-    if draw:
-        log.epoch(0, {}, draw())
-    for epoch, numbers in epochs:
-        progress.line(epoch, numbers)
-        wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
-        if wrong:
-            raise UserError(
-                f"{progress.name}: {wrong[0]} is {numbers[wrong[0]]} after epoch {epoch}: "
-                f"training diverged; try a smaller {progress.name}.lr"
-            )
-        images = draw() if draw else None
-        log.epoch(epoch, numbers | {"images_per_second": progress.images_per_second}, images)
-        rows.append({"epoch": epoch} | numbers)
-        if images is not None:
-            history.append(images)
-    return rows, np.stack(history) if history else np.empty((0, 0, data.SIDE, data.SIDE), np.uint8)
+    if draw and not state.pictures:
+        state.pictures.append(draw())
+    numbers_before = [{}, *state.rows]
+    for epoch, images in enumerate(state.pictures or [None] * len(numbers_before)):
+        numbers = {key: value for key, value in numbers_before[epoch].items() if key != "epoch"}
+        if numbers or images is not None:
+            log.epoch(epoch, numbers, images)
+    try:
+        for epoch, numbers in epochs:
+            progress.line(epoch, numbers)
+            for name, value in numbers.items():
+                if not math.isfinite(value):
+                    raise Diverged(name, value)
+            images = draw() if draw else None
+            log.epoch(epoch, numbers | {"images_per_second": progress.images_per_second}, images)
+            state.rows.append({"epoch": epoch} | numbers)
+            if images is not None:
+                state.pictures.append(images)
+            keeper.save(state)
+    except Diverged as error:
+        at = f"in step {error.step} of" if error.step else "after"
+        raise UserError(
+            f"{progress.name}: {error.name} is {error.value} {at} epoch {state.epoch + 1}: "
+            f"training diverged; try a smaller {progress.name}.lr"
+        ) from None
 
 
 def fixed_noise(seed: int, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -170,30 +234,40 @@ def fixed_noise(seed: int, latent_dim: int, device: torch.device) -> tuple[Tenso
     return z.to(device), data.every_class(VARIANTS, device)
 
 
-def write_history(path: str, images: np.ndarray, labels: Tensor) -> None:
-    """Writes data/history/*.npz: epochs `[e]`, images `[e, 100, 28, 28]`, labels `[100]`."""
+def write_history(path: str, state: State, labels: Tensor) -> None:
+    """Writes data/history/*.npz: epochs `[e]` from 1, images `[e, 100, 28, 28]`, labels `[100]`."""
+    images = np.stack(state.pictures[1:])
     epochs = np.arange(1, len(images) + 1, dtype=np.int64)
     files.write_npz(path, epochs=epochs, images=images, labels=labels.cpu().numpy().astype(np.uint8))
 
 
+class Diverged(ArithmeticError):
+    """A loss that is no finite number. `step` counts from 1 within the epoch; None: at the epoch's end."""
+
+    def __init__(self, name: str, value: float, step: int | None = None):
+        super().__init__(name, value, step)
+        self.name, self.value, self.step = name, value, step
+
+
 class Mean:
-    """Means over images. Adding queues no work on the device, which is read once an epoch."""
+    """Means over an epoch's images. Adding queues no work on the device, which is read once an epoch."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[Tensor]] = {}
-        self.images: list[int] = []
 
-    def add(self, means: dict[str, Tensor], images: int) -> None:
-        """Adds a batch: scalar means over its images, detached."""
-        for name, value in means.items():
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Adds a batch: each value of each of its images, `[b]`, detached."""
+        for name, value in values.items():
             self.values.setdefault(name, []).append(value)
-        self.images.append(images)
 
     def read(self, prefix: str = "") -> Numbers:
-        """Means over all images added, as floats."""
-        share = torch.tensor(self.images, dtype=torch.float64) / sum(self.images)
+        """Means over all images added, as floats. Raises Diverged with the step where one is not finite."""
         # float64 on the CPU: float32 would round sums over an epoch, and MPS has nothing wider.
-        return {
-            prefix + name: float(torch.stack(values).cpu().double() @ share)
-            for name, values in self.values.items()
-        }
+        values = {name: torch.cat(batches).cpu().double() for name, batches in self.values.items()}
+        for name, value in values.items():
+            bad = value.isfinite().logical_not().nonzero()
+            if len(bad):
+                first, ends = int(bad[0]), torch.tensor([len(b) for b in self.values[name]]).cumsum(0)
+                step = int((ends <= first).sum()) + 1 if len(ends) > 1 else None
+                raise Diverged(prefix + name, float(value[first]), step)
+        return {prefix + name: float(value.mean()) for name, value in values.items()}

@@ -1,0 +1,220 @@
+"""A killed training goes on to the very same result, from a state that is right or is not used."""
+
+import errno
+import os
+import time
+
+import pytest
+import torch
+
+from condgen import cgan, classifier, cvae, data, files, resume, training
+from condgen.errors import UserError
+
+EPOCHS = 4
+TRAININGS = ("cvae", "cgan", "classifier")
+
+
+class Silent:
+    def epoch(self, epoch, numbers, images=None):
+        pass
+
+
+class Killed(Exception):
+    pass
+
+
+class Forgetful:
+    def save(self, state):
+        pass
+
+
+@pytest.fixture
+def make(split, cvae_params, cgan_params, classifier_params):
+    """(fresh state, its training, progress, drawing) of one of the three trainings, on few images."""
+    parts = (data.Images(part.x[:400], part.y[:400]) for part in (split.train, split.validation, split.test))
+    few_images = data.Split(*parts, source="few")
+
+    def build(name):
+        progress = training.Progress(name, EPOCHS)
+        if name == "classifier":
+            p = classifier_params.model_copy(update={"epochs": EPOCHS})
+            state = classifier.start(p, len(few_images.train))
+            return state, classifier.train(state, few_images, p, progress), progress, None
+        module, p = {"cvae": (cvae, cvae_params), "cgan": (cgan, cgan_params)}[name]
+        p = p.model_copy(update={"epochs": EPOCHS})
+        state = module.start(p, 0)
+        z, labels = training.fixed_noise(0, p.latent_dim, torch.device("cpu"))
+        epochs = module.train(state, few_images, p, 0, progress)
+        return state, epochs, progress, lambda: data.to_uint8(module.draw(state.model, z, labels))
+
+    return build
+
+
+def run(make, name, checkpoint, kill_after=None):
+    state, epochs, progress, draw = make(name)
+    checkpoint.restore(state)
+
+    def until_killed():
+        for epoch, numbers in epochs:
+            yield epoch, numbers
+            if epoch == kill_after:
+                raise Killed
+
+    try:
+        training.record(until_killed(), state, progress, Silent(), checkpoint, draw)
+    except Killed:
+        checkpoint._wait()
+    return state
+
+
+def result(state):
+    return {name: value.clone() for name, value in state.tensors().items()}, state.rows
+
+
+def same(a, b):
+    (tensors, rows), (others, other_rows) = result(a), result(b)
+    return (
+        rows == other_rows
+        and set(tensors) == set(others)
+        and all(torch.equal(value, others[name]) for name, value in tensors.items())
+    )
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_killed_training_ends_as_an_undisturbed_one(make, tmp_path, name, capfd):
+    undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
+    for after in (1, 3):
+        run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=after)
+    checkpoint = resume.Checkpoint(tmp_path, name, {})
+    capfd.readouterr()
+    resumed = run(make, name, checkpoint)
+    assert f"{name}: goes on after epoch 3, kept in " in capfd.readouterr().err
+    assert [row["epoch"] for row in resumed.rows] == list(range(1, EPOCHS + 1))
+    assert same(undisturbed, resumed)
+    checkpoint.remove()
+    assert list((tmp_path / "resume").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_without_any_part_of_the_state_the_result_is_another(make, tmp_path, name):
+    undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
+    tensors, rows = result(run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=2))
+    fresh, _ = result(make(name)[0])
+    for left_out in [*tensors, "rows"]:
+        state, epochs, progress, draw = make(name)
+        partial = {key: value.clone() for key, value in tensors.items()}
+        if left_out != "rows":  # as a fresh training has it, or zero where that has nothing yet
+            partial[left_out] = fresh.get(left_out, torch.zeros_like(tensors[left_out])).clone()
+        try:
+            state.load(partial, [] if left_out == "rows" else list(rows))
+            training.record(epochs, state, progress, Silent(), Forgetful(), draw)
+        except (UserError, IndexError, ValueError):
+            continue  # so much is missing that it is noticed
+        assert not same(undisturbed, state), left_out
+
+
+def test_a_missing_tensor_is_not_passed_over(make, tmp_path):
+    tensors, rows = result(run(make, "cgan", resume.Checkpoint(tmp_path, "cgan", {}), kill_after=1))
+    for name in tensors.keys() - {"pictures"}:
+        with pytest.raises(KeyError):
+            make("cgan")[0].load({key: value for key, value in tensors.items() if key != name}, rows)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "a byte", "the checksum", "not ours"])
+def test_a_damaged_state_is_dropped_with_a_line(make, tmp_path, damage, capfd):
+    run(make, "cgan", resume.Checkpoint(tmp_path, "cgan", {}), kill_after=2)
+    (path,) = (tmp_path / "resume").iterdir()
+    content = bytearray(path.read_bytes())
+    if damage == "a byte":
+        content[len(content) // 2] ^= 1
+    elif damage == "the checksum":
+        content[3] = ord("x")
+    path.write_bytes(
+        {"truncated": content[:-1000], "empty": b"", "not ours": b"PK\x03\x04 no newline"}.get(
+            damage, content
+        )
+    )
+    state = make("cgan")[0]
+    before = result(state)[0]
+    capfd.readouterr()
+    resume.Checkpoint(tmp_path, "cgan", {}).restore(state)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == f"cgan: {path} is damaged and dropped: training starts anew"
+    assert state.epoch == 0
+    assert all(torch.equal(value, before[name]) for name, value in result(state)[0].items())
+    assert not path.exists()
+
+
+@pytest.fixture
+def recipe(tmp_path, cvae_params, monkeypatch):
+    """A function that says what a training's recipe is, after a change of one thing."""
+    package, script, npz = tmp_path / "condgen", tmp_path / "train.py", tmp_path / "data.npz"
+    package.mkdir()
+    (package / "module.py").write_text("one")
+    script.write_text("one")
+    npz.write_bytes(b"one")
+    monkeypatch.setattr(resume, "PACKAGE", package)
+    split = data.SplitParams(validation=5000)
+
+    def after(change=None):
+        p, s, machine, seed = cvae_params, split, {"device": "cpu", "threads": 2, "torch": "2"}, 0
+        if isinstance(change, dict):
+            p = p.model_copy(update=change)
+        elif isinstance(change, tuple):
+            machine |= dict([change])
+        elif change == "split":
+            s = data.SplitParams(validation=4999)
+        elif change == "seed":
+            seed = 1
+        elif change:
+            (tmp_path / change).write_text("two")
+        return resume.Checkpoint(
+            tmp_path, "x", resume.recipe(str(script), str(npz), machine, p, s, seed=seed)
+        ).path
+
+    return after
+
+
+def test_a_state_belongs_to_the_same_recipe_in_another_copy_of_the_repository(recipe):
+    assert recipe() == recipe()
+
+
+CHANGES = [
+    *({name: False if name == "conditional" else 3} for name in cvae.CVAEParams.model_fields),
+    "split", "seed", "condgen/module.py", "train.py", "data.npz",
+    ("threads", 3), ("device", "cuda"), ("torch", "3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_state_belongs_to_no_other_parameters_data_code_or_machine(recipe, change):
+    before = recipe()
+    assert recipe(change) != before
+
+
+def test_a_full_disk_is_said_once_and_stops_no_training(make, tmp_path, capfd, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(files, "write", full)
+    checkpoint = resume.Checkpoint(tmp_path, "cgan", {})
+    state = run(make, "cgan", checkpoint)
+    checkpoint.remove()
+    assert state.epoch == EPOCHS
+    (line,) = capfd.readouterr().err.splitlines()
+    assert (
+        line
+        == f"cgan: {checkpoint.path} cannot be written (No space left on device): killed, it would start anew"
+    )
+
+
+def test_a_state_that_nobody_took_up_again_is_cleared_away(make, tmp_path):
+    for stage in ("old", "new"):
+        run(make, "cgan", resume.Checkpoint(tmp_path, stage, {}), kill_after=1)
+    (old,) = (tmp_path / "resume").glob("old-*")
+    (new,) = (tmp_path / "resume").glob("new-*")
+    long_ago = time.time() - (resume.KEEP_DAYS + 1) * 86_400
+    os.utime(old, (long_ago, long_ago))
+    resume.Checkpoint(tmp_path, "another", {})
+    assert not old.exists()
+    assert new.exists()
