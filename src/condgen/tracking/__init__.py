@@ -246,15 +246,12 @@ def _wait_for(carrier: subprocess.Popen | None, journal: Journal | None, killed:
     """Gives the courier a while to deliver the rest; what it does not manage, a later one does."""
     if carrier is None:
         return
-    try:
-        if carrier.poll() is not None and journal.folder.exists():  # killed, by whom or what ever
-            carrier.stdin.close()
-            carrier = courier.start(journal.folder)
-    except OSError:
-        pass
     carrier.stdin.close()
     try:
-        carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS)
+        if carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS) and journal.folder.exists():
+            carrier = courier.start(journal.folder)  # somebody killed it, perhaps for its memory
+            carrier.stdin.close()
+            carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS)
     except subprocess.TimeoutExpired:
         if killed:
             return  # it goes on by itself, for as long as MLflow answers
@@ -263,6 +260,10 @@ def _wait_for(carrier: subprocess.Popen | None, journal: Journal | None, killed:
         if journal is not None and journal.folder.exists():
             courier.say(f"MLflow is slow: the rest of this run is kept in {journal.folder}")
             courier.say("the next stage delivers it, or 'python -m condgen deliver'")
+    except OSError as error:
+        courier.say(
+            f"no process can be started ({address.line(error)}): this run is kept in {journal.folder}"
+        )
 
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
