@@ -141,10 +141,10 @@ class Disturbed:
 
 
 def new_clone(root, path, **quick):
-    clone = Clone(root, path, **quick)
+    clone = Clone(root, path, threads=1, **quick)
     temporary = path.parent / "tmp"
     temporary.mkdir()
-    clone.env |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
+    clone.env["TMPDIR"] = str(temporary)
     return clone
 
 
@@ -246,6 +246,7 @@ def plan(rng):
 def test_a_pipeline_that_is_killed_everywhere_comes_to_the_same_files(root, tmp_path):
     quick = {"cvae__epochs": 30, "cgan__epochs": 60}
     undisturbed = new_clone(root, tmp_path / "undisturbed" / "condgen", **quick)
+    clone = new_clone(root, tmp_path / "disturbed" / "condgen", **quick)
     expected, typical = {}, {}
     for seed in (1, 0):
         everything_anew(undisturbed, seed)
@@ -254,7 +255,7 @@ def test_a_pipeline_that_is_killed_everywhere_comes_to_the_same_files(root, tmp_
     assert set(expected[0]["outs"]) == {*STAGES}
     assert expected[0]["outs"] != expected[1]["outs"]
 
-    disturbed = Disturbed(new_clone(root, tmp_path / "disturbed" / "condgen", **quick), typical)
+    disturbed = Disturbed(clone, typical)
     for number, moments in enumerate(plan(random.Random(SEED))):
         everything_anew(disturbed.clone, number % 2)
         before = len(disturbed.kills)
