@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full test test-slow ui lint clean setup constraints readme
+.PHONY: repro full test test-slow bench ui lint clean setup constraints readme
 
 repro: setup
 	dvc repro
@@ -21,6 +21,10 @@ full: setup
 
 test: setup
 	python -m pytest
+
+# Speed beside the usual loop and the matrix products alone; 5 minutes, on a machine that does nothing else.
+bench: setup
+	python tests/benchmarks/bench.py
 
 test-slow: setup
 	python -m pytest -m slow

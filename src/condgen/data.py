@@ -104,7 +104,7 @@ def _images(x: np.ndarray, y: np.ndarray, device: str | torch.device) -> Images:
 
 def to_float(images: np.ndarray) -> Tensor:
     """uint8 `[n, 28, 28]` -> float32 `[n, 784]` in [0, 1]."""
-    return torch.from_numpy(images.reshape(len(images), -1)).float() / 255
+    return torch.from_numpy(images.reshape(len(images), -1)).float().div_(255)
 
 
 def to_uint8(x: Tensor) -> np.ndarray:
