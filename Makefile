@@ -1,6 +1,7 @@
 # make repro   set up, then run the pipeline          make ui     browse the runs
 # make test    set up, then run the tests             make lint   check style
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments
+# make test-kill   a pipeline that is killed two dozen times
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
@@ -9,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full test test-slow bench ui lint clean setup constraints readme
+.PHONY: repro full test test-slow test-kill bench ui lint clean setup constraints readme
 
 repro: setup
 	dvc repro
@@ -28,6 +29,9 @@ bench: setup
 
 test-slow: setup
 	python -m pytest -m slow
+
+test-kill: setup
+	python -m pytest -m kill -s
 
 setup: $(READY)
 

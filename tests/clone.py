@@ -41,7 +41,7 @@ class Clone:
             key = line.strip().split(":")[0]
             value = wanted.get(key, wanted.get(f"{section}.{key}"))
             if value is not None:
-                lines[i] = f"  {key}: {value}"
+                lines[i] = f"{line[: len(line) - len(line.lstrip())]}{key}: {value}"
         (path / "params.yaml").write_text("\n".join(lines) + "\n")
         drop = ("MNIST_MIRROR", "MLFLOW_", "DVC_", "GIT_", "PYTHONPATH")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(drop)} | {

@@ -3,6 +3,9 @@
 import json
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ import torch
 
 from condgen import files
 from condgen.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -24,6 +29,29 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
         files.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-c", "from condgen import files; print(files.unfinished('a'))"],
+        cwd=ROOT / "src", capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / f"{killed}x7_").write_bytes(b"half")
+    (tmp_path / f"{killed}folder").mkdir()
+    (tmp_path / f"{killed}folder" / "file").write_bytes(b"")
+    kept = [f"{files.unfinished('a')}x7_", f"{killed.replace('@', '@another-')}x7_", ".a.x7_", ".gitignore"]
+    for name in kept:
+        (tmp_path / name).write_bytes(b"")
+    files.sweep(tmp_path)
+    assert [path.name for path in (tmp_path / "below").iterdir()] == [f"{killed}x7_"]
+    files.sweep(tmp_path, below=True)
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "below"])
+    assert not list((tmp_path / "below").iterdir())
+    for name in kept:
+        os.utime(tmp_path / name, (0, 0))  # nobody writes for years
+    files.sweep(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".a.x7_", ".gitignore", "below"]
 
 
 def test_permissions_are_those_of_an_ordinary_file(tmp_path):

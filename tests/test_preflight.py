@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from condgen import preflight
@@ -148,3 +150,24 @@ def test_wrong_params_are_not_remembered_as_right(checkout, monkeypatch):
     (checkout / "params.yaml").write_text(text.replace("per_class: 1000 ", "per_class: 1 "))
     for _ in range(2):
         assert "sample.per_class is 1" in one_line(run(checkout, "stages/download.py"))
+
+
+def test_a_stage_ends_with_the_dvc_that_runs_it(root):
+    stage = "from condgen import preflight; preflight._end_with_dvc(); import os, time; "
+    stage += "print(os.getpid(), flush=True); time.sleep(60)"
+    # A shell between the two, as DVC has; it outlives DVC.
+    dvc = "import os, subprocess, sys; subprocess.run(['sh', '-c', '\"$0\" -c \"$1\"; true', *sys.argv[1:]], "
+    dvc += "env=os.environ | {'DVC_STAGE': 'train_cgan'})"
+    with subprocess.Popen(
+        [sys.executable, "-c", dvc, sys.executable, stage],
+        cwd=root / "src", env={k: v for k, v in os.environ.items() if not k.startswith("DVC_")},
+        stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        pid = int(process.stdout.readline())
+        assert psutil.pid_exists(pid)
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 20
+        while psutil.pid_exists(pid):
+            assert time.monotonic() < end, "the stage goes on without DVC"
+            time.sleep(0.1)

@@ -267,6 +267,30 @@ def test_runs_that_a_crashed_machine_left_running_are_closed_by_the_next_start(p
     assert not journals(place)
 
 
+def test_a_courier_that_was_killed_is_replaced_once(place, root):
+    with Stage(root, seconds=6) as stage:
+        beside = stage.courier()
+        beside.kill()
+        assert stage.wait(90) == 0
+    _, found = runs(place)
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    assert not journals(place)
+
+
+def test_what_killed_processes_left_in_the_outbox_is_swept_and_nothing_else(place):
+    outbox = place / tracking.OUTBOX
+    for name in (".new", f"{journal.GONE}half", "2026-waiting"):
+        (outbox / name).mkdir(parents=True)
+    mine = journal.Journal(outbox, "train_cvae")
+    mine.folder = mine.folder.rename(outbox / ".still-beginning")
+    for name in os.listdir(outbox):
+        os.utime(outbox / name, (0, 0))
+    (outbox / ".just-made").mkdir()
+    journal.sweep(outbox)
+    assert sorted(os.listdir(outbox)) == [".just-made", ".still-beginning", "2026-waiting"]
+    mine.close()
+
+
 def test_two_stages_that_start_at_once_on_a_fresh_store_are_both_kept(place, root):
     (place / "mlflow.db").unlink()
     both = [Stage(root, name, seconds=0) for name in ("train_cvae", "train_cgan")]

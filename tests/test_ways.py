@@ -1,14 +1,23 @@
 """Every way of running the pipeline gives the same picture in MLflow.
 
-`dvc repro`, `dvc exp run --temp`, a stage by hand, and eight queued experiments of two workers. The plain
-`dvc exp run` is in test_pipeline.py.
+`dvc repro`, `dvc exp run --temp`, a stage by hand, and eight queued experiments of two workers with a
+`dvc repro` and the UI beside them. The plain `dvc exp run` is in test_pipeline.py.
 """
 
+import json
+import os
+import signal
+import socket
 import subprocess
+import threading
 import time
+import urllib.error
+import urllib.request
+from collections import Counter
 
 import mlflow
 import pytest
+import yaml
 from clone import Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -17,7 +26,7 @@ RATES = [0.0001 * n for n in range(1, 9)]
 
 @pytest.fixture(scope="module")
 def ways(root, tmp_path_factory):
-    clone = Clone(root, tmp_path_factory.mktemp("ways") / "condgen")
+    clone = Clone(root, tmp_path_factory.mktemp("ways") / "condgen", threads=1)
     clone.run("dvc", "repro")
     clone.commit("results")
     return clone
@@ -47,20 +56,131 @@ def test_a_stage_by_hand_is_a_pipeline_of_one(ways):
     assert parent.data.tags["reused.train_cvae"].startswith("train_cvae · ")
 
 
+PAGES = {
+    "/": None,
+    "/ajax-api/2.0/mlflow/experiments/search?max_results=10": None,
+    "/ajax-api/2.0/mlflow/runs/search": {"experiment_ids": ["1"], "max_results": 100},
+    "/ajax-api/2.0/mlflow/registered-models/search": None,
+}
+
+
+class UI(threading.Thread):
+    """`make ui`, and somebody who looks at it several times a second."""
+
+    def __init__(self, clone):
+        super().__init__(daemon=True)
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self.port = unused.getsockname()[1]
+        self.log = clone.path.parent / "ui.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                ["make", "-o", "setup", "ui", f"PORT={self.port}"],
+                cwd=clone.path, env=clone.env, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        end = time.monotonic() + 90
+        while self.answer("/") != 200:
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.2)
+        self.answers, self.closing = Counter(), threading.Event()
+        self.start()
+
+    def answer(self, page, body=None):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{page}",
+            data=json.dumps(body).encode() if body else None,
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                response.read()
+                return response.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError as error:
+            return str(error)
+
+    def run(self):
+        while not self.closing.wait(0.3):
+            for page, body in PAGES.items():
+                self.answers[self.answer(page, body)] += 1
+
+    def close(self):
+        self.closing.set()
+        self.join(60)
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(30)
+
+
+def change(clone, this, to):
+    """Changes the first place of a text in params.yaml."""
+    path = clone.path / "params.yaml"
+    text = path.read_text()
+    assert this in text
+    path.write_text(text.replace(this, to, 1))
+
+
 @pytest.fixture(scope="module")
 def queued(ways):
     clone = ways
     rates = ",".join(f"{rate:.4f}" for rate in RATES)
     clone.run("dvc", "exp", "run", "--queue", "-S", f"cgan.lr={rates}")
-    clone.env["OMP_NUM_THREADS"] = "1"  # as the README says
-    clone.run("dvc", "queue", "start", "-j", "2")
+    ui = UI(clone)
+    with open(clone.path.parent / "workers.log", "w") as log:  # not a pipe, which workers would keep open
+        words = ["dvc", "queue", "start", "-j", "2"]
+        subprocess.run(words, cwd=clone.path, env=clone.env, stdout=log, stderr=log, check=True)
+    change(clone, "seed: 0", "seed: 1")
+    clone.beside = clone.run("dvc", "repro")
+    clone.meanwhile = clone.run("dvc", "queue", "status")
     end = time.monotonic() + 1500
     while "Running" in (status := clone.run("dvc", "queue", "status")) or "Queued" in status:
         assert time.monotonic() < end, status
         time.sleep(3)
     clone.run("dvc", "queue", "stop", "--kill", check=False)
+    ui.close()
+    clone.ui = ui
     assert status.count("Success") == len(RATES), status
     return clone
+
+
+def outs(lock):
+    """Path -> MD5 of every out in the text of a dvc.lock."""
+    return {
+        out["path"]: out["md5"] for stage in yaml.safe_load(lock)["stages"].values() for out in stage["outs"]
+    }
+
+
+def test_a_worker_and_a_repro_beside_it_come_to_what_they_would_alone(queued, root, tmp_path):
+    assert "Running" in queued.meanwhile
+    rate = f"{RATES[3]:.4f}"
+    (name,) = [
+        name
+        for name, (parent, children) in queued.runs().items()
+        if "train_cgan" in children and parent.data.params["cgan.lr"] == rate
+    ]
+    refs = queued.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    alone = Clone(root, tmp_path / "alone", threads=1, cgan__lr=rate)
+    alone.run("dvc", "repro")
+    expected = outs((alone.path / "dvc.lock").read_text())
+    assert outs(queued.run("git", "show", f"{ref}:dvc.lock")) == expected
+
+    change(alone, f"lr: {rate}", "lr: 0.001")
+    change(alone, "seed: 0", "seed: 1")
+    alone.run("dvc", "repro")
+    beside = outs((alone.path / "dvc.lock").read_text())
+    assert outs((queued.path / "dvc.lock").read_text()) == beside
+    assert beside["data/models/cgan"] != expected["data/models/cgan"]
+
+
+def test_the_ui_answers_while_all_of_them_write(queued):
+    assert set(queued.ui.answers) == {200}, queued.ui.answers
+    assert queued.ui.answers[200] > 40
+    logs = [queued.ui.log, *(queued.path / ".dvc/tmp/exps").rglob("*.out")]
+    assert len(logs) > len(RATES)
+    for said in [queued.beside, *(log.read_text(errors="replace") for log in logs)]:
+        assert "database is locked" not in said
+        assert "tracking: " not in said
 
 
 def test_eight_experiments_of_two_workers_are_eight_complete_runs(queued):
@@ -90,7 +210,7 @@ def test_eight_experiments_of_two_workers_are_eight_complete_runs(queued):
 
 def test_versions_are_as_many_as_models_and_the_champion_is_the_best_of_them(queued):
     versions = queued.client.search_model_versions("name = 'condgen-cgan'")
-    assert len(versions) == 1 + len(RATES)
+    assert len(versions) == 1 + len(RATES) + 1  # and those of the two `dvc repro`
     champion = queued.client.get_model_version_by_alias("condgen-cgan", "champion")
     best = min(versions, key=lambda version: float(version.tags["frechet_distance"]))
     assert float(champion.tags["frechet_distance"]) == float(best.tags["frechet_distance"])

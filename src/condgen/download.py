@@ -20,6 +20,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 from tqdm import tqdm
 
+from condgen import files
 from condgen.errors import UserError, without_password
 from condgen.params import Number, Section
 
@@ -49,7 +50,7 @@ def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.nd
         return bundled(p)
     kind = getattr(datasets, p.dataset)
     mirrors = [place for place in (mirror, *kind.mirrors) if place]
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(prefix=files.unfinished("download")) as temporary:
         raw = Path(temporary) / p.dataset / "raw"
         raw.mkdir(parents=True)
         failures = _fetch_all(mirrors, kind.resources, raw, root, p.timeout)

@@ -7,7 +7,11 @@ import csv
 import io
 import json
 import os
+import platform
+import re
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +21,42 @@ import numpy as np
 
 from condgen.errors import UserError
 
+UNFINISHED = re.compile(r"\..+\.condgen-(\d+)@(.+)\.\w+")
+OLD_SECONDS = 3600  # after which what is unfinished is nobody's, whoever began it
+
+
+def unfinished(name: str) -> str:
+    """How the name of what is still being written begins: hidden, and with the process that writes it."""
+    return f".{name}.condgen-{os.getpid()}@{platform.node()}."
+
+
+def sweep(folder: str | Path, below: bool = False) -> None:
+    """Throws away what killed processes left unfinished in a folder, and in all folders below it."""
+    for path in list(Path(folder).rglob(".*") if below else Path(folder).glob(".*")):
+        found = UNFINISHED.fullmatch(path.name)
+        try:
+            if found is None or not _abandoned(path, int(found[1]), found[2]):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        except OSError:
+            pass  # gone by now, or not ours
+
+
+def _abandoned(path: Path, pid: int, node: str) -> bool:
+    import psutil  # not wherever a served model runs
+
+    gone = node == platform.node() and not psutil.pid_exists(pid)
+    return gone or time.time() - path.stat().st_mtime > OLD_SECONDS
+
 
 def write(path: str | Path, content: bytes) -> None:
     """Writes a file whole or not at all: a temporary name in the same folder, then a rename."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path.name))
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

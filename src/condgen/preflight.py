@@ -34,6 +34,7 @@ PACKAGES = {
     "yaml": "pyyaml",
 }
 CHECKED = os.path.join(".dvc", "tmp", "condgen-params")  # DVC's folder for what is not worth keeping
+WATCH_SECONDS = 0.3  # much less than a new DVC needs to start a stage
 HINT = "run 'make repro', or activate the environment that has condgen (pip install -c constraints.txt -e .)"
 
 
@@ -104,6 +105,41 @@ def _write(path, text):
         pass  # no .dvc/tmp yet, or not ours: the next stage checks again
 
 
+def _sweep():
+    """Throws away what killed stages left unfinished."""
+    import tempfile
+
+    from condgen import files, tracking
+
+    files.sweep("data", below=True)
+    files.sweep(tracking.root() / "resume", below=True)
+    files.sweep(tempfile.gettempdir())
+
+
+def _end_with_dvc():
+    """Ends this stage, as SIGTERM does, soon after the DVC that runs it is gone.
+
+    Nobody would record what it still writes, and it would write where the next DVC's stage does.
+    """
+    import signal
+    import threading
+    import time
+
+    from condgen.tracking import provenance
+
+    dvc = provenance.runner()
+
+    def watch():
+        while provenance.alive(dvc):
+            time.sleep(WATCH_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if dvc.pid != os.getpid():  # not a stage by hand
+        thread = threading.Thread(target=watch)
+        thread.daemon = True
+        thread.start()
+
+
 def run(main):
     """Runs a stage's `main` in the root of its own checkout; says a UserError in one line.
 
@@ -121,6 +157,8 @@ def run(main):
         if _read(CHECKED) != state:
             check_params("params.yaml")
             _write(CHECKED, state)
+        _sweep()
+        _end_with_dvc()
         main()
     except UserError as error:
         fail(error)

@@ -248,7 +248,10 @@ def _wait_for(carrier: subprocess.Popen | None, journal: Journal | None, killed:
         return
     carrier.stdin.close()
     try:
-        carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS)
+        if carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS) and journal.folder.exists():
+            carrier = courier.start(journal.folder)  # somebody killed it, perhaps for its memory
+            carrier.stdin.close()
+            carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS)
     except subprocess.TimeoutExpired:
         if killed:
             return  # it goes on by itself, for as long as MLflow answers
@@ -257,6 +260,10 @@ def _wait_for(carrier: subprocess.Popen | None, journal: Journal | None, killed:
         if journal is not None and journal.folder.exists():
             courier.say(f"MLflow is slow: the rest of this run is kept in {journal.folder}")
             courier.say("the next stage delivers it, or 'python -m condgen deliver'")
+    except OSError as error:
+        courier.say(
+            f"no process can be started ({address.line(error)}): this run is kept in {journal.folder}"
+        )
 
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

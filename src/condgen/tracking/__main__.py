@@ -2,9 +2,11 @@
 
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
+from condgen import files
 from condgen.tracking import courier
 
 
@@ -18,7 +20,11 @@ def main() -> None:
         stage_ended.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    courier.Courier(Path(sys.argv[1])).run(stage_ended)
+    # MLflow's temporary folders are in one that tells whose it is: a stage sweeps it if this is killed.
+    with tempfile.TemporaryDirectory(
+        prefix=files.unfinished("courier"), ignore_cleanup_errors=True
+    ) as tempfile.tempdir:
+        courier.Courier(Path(sys.argv[1])).run(stage_ended)
 
 
 main()

@@ -25,7 +25,8 @@ EVENTS = "events.jsonl"
 OUTBOX = "outbox"
 OWNER = "owner.lock"
 ENDED = "ended-"  # and the status
-OLD_SECONDS = 3600  # after which what should have been thrown away is nobody's any more
+GONE = ".gone-"  # a journal that is being thrown away
+NEW_SECONDS = 2  # in which a new journal gets its owner
 Event = dict[str, Any]
 """{"at": milliseconds, "do": what happened, ...}, plain values."""
 
@@ -150,12 +151,19 @@ def waiting(outbox: Path) -> Iterator[Path]:
 
 def remove(folder: Path) -> None:
     """Throws a journal away, under another name first: one that is half gone must not look like one."""
-    gone = folder.rename(folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}"))
+    gone = folder.rename(folder.with_name(f"{GONE}{folder.name}-{uuid.uuid4().hex[:8]}"))
     shutil.rmtree(gone, ignore_errors=True)
 
 
 def sweep(outbox: Path) -> None:
-    """Throws away what a killed process did not come to throw away."""
-    for path in outbox.glob(".*"):
-        if path.is_dir() and time.time() - path.stat().st_mtime > OLD_SECONDS:
+    """Throws away what a killed process did not come to throw away, or to begin."""
+    for path in list(outbox.glob(".*")):
+        if path.name.startswith(GONE) or (path.is_dir() and _never_begun(path)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _never_begun(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > NEW_SECONDS and orphaned(folder)
+    except OSError:
+        return False  # it has its name by now

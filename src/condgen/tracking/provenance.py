@@ -78,8 +78,17 @@ def _changed_params(baseline: str) -> str:
 def _execution() -> str:
     """Names the pipeline execution this stage belongs to: the same for all stages of one `dvc repro`.
 
+    It is the process that runs them. A stage started by hand is an execution of its own.
+    """
+    process = runner()
+    return f"{platform.node()}-{process.pid}-{_started(process)}"
+
+
+def runner() -> psutil.Process:
+    """The DVC that runs this stage, or this very process if it was started by hand.
+
     It is the process that started the stage's shell: DVC gives its stages DVC_STAGE, so the nearest
-    ancestor without it is DVC. A stage started by hand is an execution of its own.
+    ancestor without it is DVC.
     """
     process = psutil.Process()
     if "DVC_STAGE" in os.environ:
@@ -89,7 +98,15 @@ def _execution() -> str:
                 process, above = above, above.parent() if "DVC_STAGE" in above.environ() else None
         except psutil.Error:
             pass  # an ancestor that may not be looked into is not our shell
-    return f"{platform.node()}-{process.pid}-{_started(process)}"
+    return process
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still works; not if it has ended and only its parent does not know yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _started(process: psutil.Process) -> str:
