@@ -59,7 +59,7 @@ readme: setup
 
 # Everything that can be made again. The runs (mlflow.db, mlartifacts) and DVC's cache stay.
 clean:
-	rm -rf $(VENV) build dvc_plots .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf $(VENV) build dvc_plots .pytest_cache .hypothesis .ruff_cache src/*.egg-info
 	find . -name __pycache__ -type d -not -path "./.dvc/*" -prune -exec rm -rf {} +
 
 # Pins what is installed now, after an upgrade by hand that passed the tests.
