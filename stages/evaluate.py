@@ -91,7 +91,12 @@ def main():
         )
         sets = {name: data.load_samples(SAMPLES % name, device) for name in MODELS}
         sets["real"] = metrics.same_count_per_class(images.train, len(sets["cvae"]) // data.CLASSES)
-        histories = {name: evaluation.load_history("data/history/%s.npz" % name, device) for name in MODELS}
+        histories = {name: data.load_history("data/history/%s.npz" % name, device) for name in MODELS}
+        curves = {name: files.read_csv("data/plots/%s.csv" % name, *figures.CURVES[name]) for name in MODELS}
+        judge = evaluation.read_numbers(
+            "data/metrics/train_classifier.json", images.source, ["test_accuracy"]
+        )
+        bounds = evaluation.read_numbers("data/metrics/train_cvae.json", images.source, evaluation.BOUND_KEYS)
 
         measured = {
             name: evaluation.measure(
@@ -99,16 +104,10 @@ def main():
             )
             for name, drawn in sets.items()
         }
-        results = evaluation.results(
-            measured,
-            images,
-            files.read_json("data/metrics/train_classifier.json"),
-            files.read_json("data/metrics/train_cvae.json"),
-        )
+        results = evaluation.results(measured, images, judge, bounds)
         files.write_json("data/metrics/evaluate.json", results)
 
         accuracy = {name: results[name]["class_accuracy_by_digit"] for name in sets}
-        curves = {name: files.read_csv("data/plots/%s.csv" % name) for name in MODELS}
         files.write_csv("data/plots/accuracy_by_digit.csv", report.accuracy_rows(accuracy))
         percent = {name: [100 * value for value in values] for name, values in accuracy.items()}
         figures.bars_by_class(PLOTS + "/accuracy_by_digit.png", percent, "read as that digit, %")

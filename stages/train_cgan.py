@@ -33,7 +33,7 @@ def main():
 
         numbers = training.summary(state, images.source)
         files.write_model("data/models/cgan", *training.parts(state.model, "cgan"))
-        training.write_history("data/history/cgan.npz", state, labels)
+        training.write_history("data/history/cgan.npz", state.pictures[1:], labels)
         files.write_csv("data/plots/cgan.csv", state.rows)
         files.write_json("data/metrics/train_cgan.json", numbers)
 

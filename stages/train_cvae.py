@@ -35,7 +35,7 @@ def main():
         numbers = training.summary(state, images.source)
         numbers.update(intervals.named("test_elbo", elbo), **intervals.named("test_iwae_bound", bound))
         files.write_model("data/models/cvae", *training.parts(state.model, "cvae"))
-        training.write_history("data/history/cvae.npz", state, labels)
+        training.write_history("data/history/cvae.npz", state.pictures[1:], labels)
         files.write_csv("data/plots/cvae.csv", state.rows)
         files.write_json("data/metrics/train_cvae.json", numbers)
 

@@ -5,11 +5,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 # Before anything imports MLflow.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from condgen import cgan, classifier, cvae, data, download, files, params
+
+# The same examples each time, on a fast machine and on a busy one.
+settings.register_profile(
+    "condgen",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("condgen")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,7 +19,39 @@ def blocks() -> dict[str, str]:
     """Name of a block in README.md -> what it has to show, from the committed numbers."""
     results = json.loads((ROOT / "data/metrics/evaluate.json").read_text())
     numbers = [report.metrics_markdown(results), report.caption(results), report.likelihood_markdown(results)]
-    return {"claims": report.claims_markdown(results), "numbers": "\n\n".join(numbers)}
+    speed = json.loads((ROOT / "tests/benchmarks/latest.json").read_text())
+    return {
+        "claims": report.claims_markdown(results),
+        "numbers": "\n\n".join(numbers),
+        "speed": speed_markdown(speed),
+    }
+
+
+def speed_markdown(bench: dict) -> str:
+    """The table of `make bench`, and the machine it was measured on."""
+    lines = [
+        "| training | usual, images/s | condgen, images/s | times | of its matrix products' speed | memory |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in bench["training"].items():
+        cells = [
+            name,
+            f"{row['usual_images_per_second']:,.0f}",
+            f"{row['images_per_second']:,.0f}",
+            f"{row['ratio']:.1f}",
+            f"{100 * row['fraction_of_sgemm']:.0f} % of {row['sgemm_gflops']:.0f} GFLOP/s",
+            f"{bench['memory'][name]['peak_mb']:,.0f} MB",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    machine, around = bench["machine"], bench["around"]
+    outside = sum(around["seconds_outside"].values())
+    return "\n".join(lines) + (
+        f"\n\n{machine['threads']} threads, {machine['cores']} cores of an {machine['processor']}, "
+        f"{machine['capability']}, PyTorch {machine['torch']}; {bench['data']}; medians of {bench['rounds']} "
+        f"epochs each, in turn. Outside the stages' own work a `dvc repro` takes {outside:.0f} s (imports, "
+        f"MLflow, DVC); with nothing to do, {around['dvc_repro_nothing_to_do_seconds']:.1f} s "
+        f"({around['ratio_to_status']:.2f} times `dvc status`)."
+    )
 
 
 def split(text: str, name: str) -> tuple[str, str, str]:

@@ -167,15 +167,16 @@ def train(
             f"params.yaml: cgan.batch_size is {b}: allowed is at most the {len(images)} training images"
         )
     device = images.x.device
-    x_train, y_train = images.x * 2 - 1, data.one_hot(images.y)
+    y_train = data.one_hot(images.y)
     optimizers = (state.optimizers["G"], state.optimizers["D"])
     for epoch in range(state.epoch + 1, p.epochs + 1):
         shuffle = generator(seed, "cgan/shuffle", epoch, device)
-        batches = data.batches(x_train, y_train, b, shuffle, drop_last=True)
+        batches = data.batches(images.x, y_train, b, shuffle, drop_last=True)
         noise = draw_noise(p, generator(seed, "cgan/noise", epoch, device))
         mean = Mean()
         for x, y in progress.batches(epoch, batches, len(images) // b):
             z, masks = next(noise)
+            x = (x * 2).sub_(1)  # here and not before: a second copy of all images would take 170 MB
             mean.add(train_step(state.model, optimizers, x, y, z, masks, p))
         yield epoch, mean.read()
 

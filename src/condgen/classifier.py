@@ -20,7 +20,7 @@ from condgen.params import Number, Section
 from condgen.randomness import dropout_mask, generator
 from condgen.training import Mean, Numbers, Progress, State, init_glorot
 
-BATCH = 1000  # images at once where nothing is trained; changes no result
+BATCH = 250  # images at once where nothing is trained: little memory, and in the processor's cache
 
 
 class ClassifierParams(Section):

@@ -18,6 +18,7 @@ from condgen.params import Section
 CLASSES = 10
 SIDE = 28
 PIXELS = SIDE * SIDE
+AGAIN = "remove it and run 'dvc repro'"
 
 
 class SplitParams(Section):
@@ -62,14 +63,12 @@ def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -
     x_train, y_train, x_test, y_test, source = files.read_npz(
         path, "x_train", "y_train", "x_test", "y_test", "source"
     )
-    for x, y in ((x_train, y_train), (x_test, y_test)):
-        if x.dtype != np.uint8 or x.shape != (len(y), SIDE, SIDE) or y.ndim != 1:
-            raise UserError(
-                f"{path} holds images {x.dtype} {list(x.shape)} and labels {list(y.shape)}: "
-                f"allowed are uint8 [n, {SIDE}, {SIDE}] and [n]; remove it and run 'dvc repro'"
-            )
-        if len(y) == 0 or y.max() >= CLASSES:
-            raise UserError(f"{path} holds no images, or labels above 9: remove it and run 'dvc repro'")
+    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        _check_images(path, f"x_{part}", x, f"y_{part}", y)
+    if source.dtype.kind != "U" or source.ndim:
+        raise UserError(f"{path}: source is {source.dtype} {list(source.shape)}: allowed is a text; {AGAIN}")
+    if len(y_train) < 10:
+        raise UserError(f"{path} holds {len(y_train)} training images: allowed are 10 or more; {AGAIN}")
     cut = min(p.validation, len(y_train) // 10)
     return Split(
         train=_images(x_train[cut:], y_train[cut:], device),
@@ -80,22 +79,63 @@ def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -
 
 
 def load_samples(path: str | Path, device: str | torch.device = "cpu") -> Images:
-    """Reads samples of a model, images uint8 `[n, 28, 28]` and the labels `[n]` that were asked for."""
+    """Reads samples of a model, images uint8 `[n, 28, 28]` and the labels `[n]` that were asked for.
+
+    Raises UserError where the file holds something else, or no image of some class.
+    """
     images, labels = files.read_npz(path, "images", "labels")
-    if images.shape != (len(labels), SIDE, SIDE) or images.dtype != np.uint8:
-        raise UserError(f"{path} holds images {images.dtype} {list(images.shape)}: 'dvc repro -f sample'")
+    _check_images(path, "images", images, "labels", labels)
+    absent = sorted(set(range(CLASSES)) - set(labels.tolist()))
+    if absent:
+        raise UserError(f"{path}: labels lacks {absent[0]}: allowed is an image of every digit; {AGAIN}")
     return _images(images, labels, device)
 
 
-def load_history(path: str | Path, device: str | torch.device = "cpu") -> Tensor:
-    """Reads the pictures of the fixed noise after each epoch: `[e, 100, 784]`, float32, in [0, 1]."""
-    (images,) = files.read_npz(path, "images")
-    if images.ndim != 4 or images.shape[2:] != (SIDE, SIDE) or images.dtype != np.uint8:
+def read_history(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(epochs `[e]`, images uint8 `[e, n, 28, 28]`, labels uint8 `[n]`): the same noise after each epoch.
+
+    Raises UserError where the file holds something else.
+    """
+    epochs, images, labels = files.read_npz(path, "epochs", "images", "labels")
+    if images.ndim != 4 or not len(images):
         raise UserError(
-            f"{path} holds pictures {images.dtype} {list(images.shape)}: remove it and run 'dvc repro'"
+            f"{path}: images is {images.dtype} {list(images.shape)}: "
+            f"allowed is uint8 [epochs, n, {SIDE}, {SIDE}]; {AGAIN}"
         )
-    flat = to_float(images.reshape(-1, SIDE, SIDE)).view(*images.shape[:2], PIXELS)
-    return flat.to(device)
+    _check_images(path, "images", images[0], "labels", labels)
+    if not np.array_equal(labels, np.arange(CLASSES).repeat(len(labels) // CLASSES)):
+        raise UserError(
+            f"{path}: labels is {labels.tolist()[:CLASSES]}...: "
+            f"allowed are as many of each digit, digit after digit; {AGAIN}"
+        )
+    # The picture of an epoch is found by its number.
+    if epochs.dtype != np.int64 or not np.array_equal(epochs, np.arange(1, len(images) + 1)):
+        raise UserError(
+            f"{path}: epochs is {epochs.dtype} {epochs.tolist()[:5]}...: "
+            f"allowed is int64, 1 to the number of pictures, {len(images)}; {AGAIN}"
+        )
+    return epochs, images, labels
+
+
+def load_history(path: str | Path, device: str | torch.device = "cpu") -> Images:
+    """The same as tensors: x `[e, n, 784]`, float32, in [0, 1], and y, the labels `[n]`."""
+    _, images, labels = read_history(path)
+    x = to_float(images.reshape(-1, SIDE, SIDE)).view(*images.shape[:2], PIXELS)
+    return Images(x.to(device), torch.from_numpy(labels.astype(np.int64)).to(device))
+
+
+def _check_images(path: str | Path, x_name: str, x: np.ndarray, y_name: str, y: np.ndarray) -> None:
+    if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (SIDE, SIDE) or not len(x):
+        raise UserError(
+            f"{path}: {x_name} is {x.dtype} {list(x.shape)}: allowed is uint8 [n, {SIDE}, {SIDE}]; {AGAIN}"
+        )
+    if y.dtype != np.uint8 or y.shape != (len(x),):
+        raise UserError(
+            f"{path}: {y_name} is {y.dtype} {list(y.shape)}: allowed is uint8 [{len(x)}], "
+            f"a label for each image; {AGAIN}"
+        )
+    if y.max() >= CLASSES:
+        raise UserError(f"{path}: {y_name} holds {y.max()}: allowed are labels 0 to {CLASSES - 1}; {AGAIN}")
 
 
 def _images(x: np.ndarray, y: np.ndarray, device: str | torch.device) -> Images:
@@ -104,7 +144,7 @@ def _images(x: np.ndarray, y: np.ndarray, device: str | torch.device) -> Images:
 
 def to_float(images: np.ndarray) -> Tensor:
     """uint8 `[n, 28, 28]` -> float32 `[n, 784]` in [0, 1]."""
-    return torch.from_numpy(images.reshape(len(images), -1)).float() / 255
+    return torch.from_numpy(images.reshape(len(images), -1)).float().div_(255)
 
 
 def to_uint8(x: Tensor) -> np.ndarray:

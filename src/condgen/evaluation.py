@@ -1,5 +1,6 @@
 """Everything that is measured of one set of images, and all sets together as data/metrics/evaluate.json."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,9 +10,14 @@ from pydantic import Field
 
 from condgen import claims, classifier, data, files, intervals, likelihood, metrics
 from condgen.classifier import Classifier, ClassifierParams
+from condgen.errors import UserError
 from condgen.intervals import Value
 from condgen.params import Section
 from condgen.training import Progress
+
+# The CVAE's own bounds of the log-likelihood of a test image; and what its metrics file says of them.
+BOUNDS = ("test_elbo", "test_iwae_bound")
+BOUND_KEYS = [key + end for key in BOUNDS for end in ("", "_interval")]
 
 
 class EvaluateParams(Section):
@@ -31,10 +37,28 @@ class Measured:
     details: dict[str, float]
 
 
-def load_history(path: str, device: torch.device) -> data.Images:
-    """Pictures of the fixed noise after each epoch: x `[e, 100, 784]` in [0, 1], y the labels `[100]`."""
-    (labels,) = files.read_npz(path, "labels")
-    return data.Images(data.load_history(path, device), torch.from_numpy(labels.astype("int64")).to(device))
+def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
+    """What a training stage's metrics file says. Raises UserError where one of the keys is no number (or no
+    interval, if it is called one), or where the file is about another data set than `source`."""
+    numbers = files.read_json(path)
+    for key in ("data", *keys):
+        if key not in numbers:
+            raise UserError(f"{path}: {key} is missing: allowed is what the stage writes; {data.AGAIN}")
+    if numbers["data"] != source:
+        raise UserError(
+            f"{path}: data is {numbers['data']!r}: allowed is {source!r}, as in data/mnist.npz; {data.AGAIN}"
+        )
+    for key in keys:
+        value, is_interval = numbers[key], key.endswith("_interval")
+        found = value if is_interval and isinstance(value, list) else [value]
+        if len(found) != 1 + is_interval or not all(map(_is_number, found)):
+            allowed = "[low, high], two numbers" if is_interval else "a number"
+            raise UserError(f"{path}: {key} is {value!r}: allowed is {allowed}; {data.AGAIN}")
+    return numbers
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def measure(
@@ -78,7 +102,7 @@ def results(measured: Mapping[str, Measured], split: data.Split, yardstick: Mapp
         | dict(m.by_class)
         for name, m in measured.items()
     }
-    bounds = {key: cvae[key] for key in ("test_elbo", "test_iwae_bound")}
+    bounds = {key: cvae[key] for key in BOUNDS}
     found["cvae"] |= bounds
     ranges = {
         name: {key: None if v.low is None else [v.low, v.high] for key, v in m.values.items()}
@@ -98,7 +122,7 @@ def results(measured: Mapping[str, Measured], split: data.Split, yardstick: Mapp
 
 def headline(found: Mapping) -> dict[str, dict[str, float]]:
     """Set -> metric -> value: what a table of runs should show."""
-    keys = [metric.key for metric in metrics.METRICS] + ["test_elbo", "test_iwae_bound"]
+    keys = [metric.key for metric in metrics.METRICS] + [*BOUNDS]
     return {
         name: {key: found[name][key] for key in keys if key in found[name]}
         for name in ("cvae", "cgan", "real")

@@ -15,6 +15,10 @@ from condgen import files
 # Blue, orange, grey: told apart by people with any colour vision, on white and on black paper.
 COLOURS = {"cvae": "#3b75c4", "cgan": "#e07b1f", "real": "#7d7d7d"}
 NAMES = {"cvae": "CVAE", "cgan": "CGAN", "real": "Real digits"}
+CURVES = {
+    "cvae": ("epoch", "train_loss", "val_loss"),
+    "cgan": ("epoch", "d_loss", "g_loss", "d_real", "d_fake"),
+}  # what `training_curves` draws
 GAP = 2  # pixels between two pictures of a mosaic
 FRAME_MS = 160  # how long an animation shows an epoch
 LAST_MS = 2500  # and how long the last one

@@ -6,16 +6,18 @@ Nothing here writes a time, a path or a name of a machine, so the same content g
 import csv
 import io
 import json
+import math
 import os
 import platform
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 
@@ -53,8 +55,22 @@ def _abandoned(path: Path, pid: int, node: str) -> bool:
 
 
 def write(path: str | Path, content: bytes) -> None:
-    """Writes a file whole or not at all: a temporary name in the same folder, then a rename."""
+    """Writes a file whole or not at all: a temporary name in the same folder, then a rename.
+
+    Raises UserError where there is no room, or no leave to write.
+    """
     path = Path(path)
+    try:
+        _write(path, content)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename in map(str, path.parents) else ""
+        raise UserError(
+            f"{path} cannot be written: {error.strerror or error}{where}: "
+            "make room there, or allow writing, and run again"
+        ) from None
+
+
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path.name))
     try:
@@ -77,16 +93,32 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     write(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Says in one line that a file is missing, may not be read, or is damaged."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: 'dvc repro' makes it") from None
+    except Exception as error:
+        # Any: there is no list of what parsers raise for any bytes (zipfile alone: BadZipFile, zlib.error,
+        # NotImplementedError, RuntimeError, OverflowError, ...), and each says the same of the file.
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{path} is damaged ({reason}): remove it and run 'dvc repro'") from None
+
+
 def read_json(path: str | Path) -> dict[str, Any]:
     """Reads a dict from JSON. Raises UserError where the file is missing or is none."""
-    try:
+    with _reading(path):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}: remove it and run 'dvc repro'") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}, not an object")
+        raise UserError(
+            f"{path} holds {type(content).__name__}: allowed is an object; remove it and run 'dvc repro'"
+        )
     return content
 
 
@@ -98,18 +130,36 @@ def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
 
 
 def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
-    """The named arrays of an npz file. Raises UserError where the file or an array is missing."""
-    try:
-        # Opened here, because np.load leaves a file open that turns out to be no archive.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            absent = [name for name in names if name not in archive]
-            if absent:
-                raise UserError(f"{path} lacks the array {absent[0]}: remove it and run 'dvc repro'")
-            return [archive[name] for name in names]
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (ValueError, OSError, EOFError, KeyError, BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it and run 'dvc repro'") from None
+    """The named arrays of an npz file. Raises UserError where the file or an array is missing or damaged.
+
+    Only what `write_npz` writes is read: plain arrays, uncompressed. So no array is larger than the file,
+    and that is seen before memory is taken for it: neither a zip bomb nor a made-up shape gets any.
+    """
+    with _reading(path), open(path, "rb") as file, ZipFile(file) as archive:
+        absent = [name for name in names if f"{name}.npy" not in archive.namelist()]
+        if absent:
+            raise UserError(f"{path} lacks the array {absent[0]}: remove it and run 'dvc repro'")
+        size = os.fstat(file.fileno()).st_size
+        return [_array(archive, name, size) for name in names]
+
+
+def _array(archive: ZipFile, name: str, most: int) -> np.ndarray:
+    """An array of at most `most` bytes. Raises ValueError where it is larger than it can be."""
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != ZIP_STORED or entry.file_size > most:
+        raise ValueError(f"{name} is compressed, or {entry.file_size} bytes in a file of {most}")
+    with archive.open(entry) as member:
+        version = np.lib.format.read_magic(member)
+        if version != (1, 0):
+            raise ValueError(f"{name} is npy {version[0]}.{version[1]}: allowed is 1.0")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds pickled objects: allowed are numbers and text")
+        found = entry.file_size - member.tell()
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != found:
+            raise ValueError(f"{name} says that it is {dtype} {list(shape)}, but has {found} bytes")
+        member.seek(0)
+        return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -121,15 +171,16 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write(path, text.getvalue().encode())
 
 
-def read_csv(path: str | Path) -> list[dict[str, float]]:
-    """Reads rows of numbers that `write_csv` wrote."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it and run 'dvc repro'") from None
+def read_csv(path: str | Path, *columns: str) -> list[dict[str, float]]:
+    """Reads rows of numbers that `write_csv` wrote. Raises UserError where they lack one of the columns."""
+    with _reading(path), open(path, newline="", encoding="utf-8") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        if not rows:
+            raise ValueError("it has no rows")
+        absent = [column for column in columns if column not in rows[0]]
+        if absent:
+            raise ValueError(f"it lacks the column {absent[0]}, and has {', '.join(rows[0])}")
+        return rows
 
 
 def write_model(folder: str | Path, state: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -144,18 +195,9 @@ def write_model(folder: str | Path, state: Mapping[str, Any], config: Mapping[st
 
 def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(state_dict, config) as `write_model` wrote them; the tensors are on the CPU."""
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
     path = Path(folder) / "model.safetensors"
-    try:
-        state = load(path.read_bytes())
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it and run 'dvc repro'") from None
+    with _reading(path):
+        state = load(path.read_bytes())  # which checks that header and tensors lie within these bytes
     return state, read_json(Path(folder) / "config.json")
-
-
-def _missing(path: str | Path) -> UserError:
-    return UserError(f"{path} is missing: 'dvc repro' makes it")

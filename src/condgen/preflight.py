@@ -7,6 +7,7 @@ No output depends on this module, so no stage lists it in its `deps`. It is writ
 interpreter since 2.7 can read: an old one must be able to say that it is too old.
 """
 
+import errno
 import os
 import sys
 
@@ -35,6 +36,8 @@ PACKAGES = {
 }
 CHECKED = os.path.join(".dvc", "tmp", "condgen-params")  # DVC's folder for what is not worth keeping
 WATCH_SECONDS = 0.3  # much less than a new DVC needs to start a stage
+# What the machine refuses: no room, or no leave to write or read. No mistake of the code, so no traceback.
+REFUSED = ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOSPC", "EPERM", "EROFS")
 HINT = "run 'make repro', or activate the environment that has condgen (pip install -c constraints.txt -e .)"
 
 
@@ -162,6 +165,10 @@ def run(main):
         main()
     except UserError as error:
         fail(error)
+    except OSError as error:
+        if errno.errorcode.get(error.errno) not in REFUSED:
+            raise
+        fail("%s: %s" % (error.filename or "a file could not be written", error.strerror))
     except KeyboardInterrupt:
         fail("interrupted")
 

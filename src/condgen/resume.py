@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load, save
 
 from condgen import files
+from condgen.errors import UserError
 from condgen.params import Section
 from condgen.training import State
 
@@ -99,9 +100,9 @@ class Checkpoint:
         try:
             if self._writing is not None:
                 self._writing.result()
-        except OSError as error:
+        except UserError as error:
             if not self._failed:
-                self._say(f"{self.path} cannot be written ({error.strerror}): killed, it would start anew")
+                self._say(f"{error}; training goes on, but killed it would start anew")
             self._failed = True
         self._writing = None
 

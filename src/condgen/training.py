@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -234,11 +234,12 @@ def fixed_noise(seed: int, latent_dim: int, device: torch.device) -> tuple[Tenso
     return z.to(device), data.every_class(VARIANTS, device)
 
 
-def write_history(path: str, state: State, labels: Tensor) -> None:
+def write_history(path: str, pictures: Sequence[np.ndarray], labels: Tensor) -> None:
     """Writes data/history/*.npz: epochs `[e]` from 1, images `[e, 100, 28, 28]`, labels `[100]`."""
-    images = np.stack(state.pictures[1:])
-    epochs = np.arange(1, len(images) + 1, dtype=np.int64)
-    files.write_npz(path, epochs=epochs, images=images, labels=labels.cpu().numpy().astype(np.uint8))
+    epochs = np.arange(1, len(pictures) + 1, dtype=np.int64)
+    files.write_npz(
+        path, epochs=epochs, images=np.stack(pictures), labels=labels.cpu().numpy().astype(np.uint8)
+    )
 
 
 class Diverged(ArithmeticError):

@@ -22,6 +22,7 @@ import numpy as np
 import yaml
 
 from condgen import params
+from condgen.errors import UserError
 from condgen.tracking import address, courier, provenance
 from condgen.tracking.journal import OUTBOX, Journal
 from condgen.tracking.provenance import root
@@ -185,8 +186,8 @@ def stage(name: str) -> Iterator[Run]:
     It shows the stage's parameters, and is tagged with the MD5 of every file below data/ that dvc.yaml says
     it reads (before the work) and writes (after it). SIGTERM ends the stage as Ctrl-C does.
     """
+    stages = _stages(name)
     previous = signal.signal(signal.SIGTERM, _terminate)
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     status, error, run, carrier = "KILLED", None, Run(), None  # KILLED, until something else is known
     try:
         run, carrier = _start(name, stages)
@@ -202,6 +203,20 @@ def stage(name: str) -> Iterator[Run]:
         run.end(status, error)
         _wait_for(carrier, run.journal, killed=status == "KILLED")
         signal.signal(signal.SIGTERM, previous)
+
+
+def _stages(name: str) -> dict[str, Any]:
+    """The stages of dvc.yaml. Raises UserError where `name` is not among them."""
+    try:
+        content = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("dvc.yaml is missing: run from a checkout of condgen") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"dvc.yaml is not YAML: {address.line(error)}") from None
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not isinstance(stages.get(name), dict):
+        raise UserError(f"dvc.yaml has no stage {name}: allowed is the file as it was committed")
+    return stages
 
 
 def _terminate(signum: int, frame: Any) -> None:

@@ -18,7 +18,7 @@ from condgen.tracking import journal
 from condgen.tracking.address import line
 from condgen.tracking.provenance import PACKAGE, root
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0  # each delivery takes a processor from training for a moment
 RETRY_SECONDS = 10.0  # after a failure
 BACKLOG_SECONDS = 5.0  # for journals of other executions, once the stage has ended and waits
 NICE = 19  # training comes first: at 5, importing MLflow made its first epoch 2 seconds longer

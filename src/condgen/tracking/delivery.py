@@ -199,7 +199,7 @@ class Delivery:
         else:
             images = np.load(self.folder / event["file"], allow_pickle=False)
             self.store.client.log_image(
-                run, figures.mosaic(images, columns=10).repeat(2, 0).repeat(2, 1), key="samples",
+                run, figures.mosaic(images, columns=10), key="samples",
                 step=step, timestamp=event["at"], synchronous=True,
             )  # fmt: skip
 

@@ -32,7 +32,7 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """A journal that is being written, by the stage that owns it. Every method may raise OSError."""
+    """A journal that is being written, by the stage that owns it. Methods may raise OSError or UserError."""
 
     def __init__(self, outbox: Path, name: str, **start: Any):
         """start: the content of the first event."""

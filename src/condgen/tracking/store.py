@@ -107,15 +107,20 @@ def existing() -> Store:
     """The store that stages log to, for reading. Raises UserError where there is none."""
     uri, name = address.address(), address.experiment()
     shown = address.hidden(uri)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
-        raise UserError(f"{shown} does not exist: 'dvc repro' makes it")
+    file = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not file.is_file():  # MLflow would try for minutes
+        what = "is a folder: allowed is a file" if file.is_dir() else "does not exist: 'dvc repro' makes it"
+        raise UserError(f"{shown} {what}")
     use(uri)
     patience(*LATER)
     try:
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(name)
-    except MlflowException as error:
-        raise UserError(f"MLflow cannot read {shown}: {address.line(error)}") from None
+    except Exception as error:  # MLflow's own, or that of a parser, a data base or a driver that is not there
+        raise UserError(
+            f"MLflow cannot read {shown}: {address.line(error)}: allowed in MLFLOW_TRACKING_URI is an "
+            "address of a server, http(s)://..., or of a file, sqlite:///..."
+        ) from None
     if found is None:
         raise UserError(f"{shown} has no experiment {name}: 'dvc repro' makes it")
     return Store(uri, client, found.experiment_id)

@@ -1,0 +1,267 @@
+"""`make bench`: how fast training is beside the usual loop and beside its matrix products alone, and what
+everything around training costs. A report, not a test; prints it, and writes latest.json beside this file.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(HERE.parent)]
+
+import numpy as np
+import products
+import psutil
+import torch
+import usual
+from clone import Clone
+
+from condgen import cgan, classifier, cvae, data, drawing, params, training
+
+LATEST = HERE / "latest.json"
+MODELS = ("cvae", "cgan", "classifier")
+ONE_EPOCH = {"classifier.epochs": 1, "cvae.epochs": 1, "cgan.epochs": 1, "per_class": 1000}
+
+
+class Ours:
+    """A training of this project, an epoch a call."""
+
+    def __init__(self, name: str, split: data.Split):
+        self.name, self.split, self.p = name, split, parameters(name)
+        self.progress = training.Progress(name, 1000)
+        p = self.p.model_copy(update={"epochs": 1000})
+        if name == "classifier":
+            self.state = classifier.start(p, len(split.train))
+            self.epochs = classifier.train(self.state, split, p, self.progress)
+        else:
+            module = {"cvae": cvae, "cgan": cgan}[name]
+            self.state = module.start(p, 0)
+            self.epochs = module.train(self.state, split, p, 0, self.progress)
+
+    def epoch(self) -> float:
+        next(self.epochs)
+        return len(self.split.train) / self.progress.images_per_second
+
+    def step(self) -> None:
+        """One step on a batch, for its matrix products."""
+        b = self.p.batch_size
+        x, y = self.split.train.x[:b], data.one_hot(self.split.train.y[:b])
+        if self.name == "cvae":
+            cvae.train_step(
+                self.state.model, self.state.optimizers["model"], x, y, torch.randn(b, self.p.latent_dim)
+            )
+        elif self.name == "cgan":
+            z, masks = next(cgan.draw_noise(self.p, torch.Generator()))
+            optimizers = (self.state.optimizers["G"], self.state.optimizers["D"])
+            cgan.train_step(self.state.model, optimizers, x, y, z, masks, self.p)
+        else:
+            model = self.state.model
+            model.logits(model.features(x)).sum().backward()
+
+
+def parameters(name: str):
+    kind = {"cvae": cvae.CVAEParams, "cgan": cgan.CGANParams, "classifier": classifier.ClassifierParams}[name]
+    return params.read(kind, ROOT / "params.yaml")
+
+
+def load() -> data.Split:
+    """The data set of the pipeline: `make repro` or `dvc repro download` has made it."""
+    return data.load(ROOT / "data/mnist.npz", params.read(data.SplitParams, ROOT / "params.yaml"))
+
+
+def machine() -> dict:
+    names = [platform.processor() or platform.machine()]
+    try:
+        names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) or names
+    except OSError:
+        pass
+    return {
+        "processor": names[0],
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "threads": params.read_threads(ROOT / "params.yaml"),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "python": platform.python_version(),
+        "torch": torch.__version__.split("+")[0],
+    }
+
+
+def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
+    """Images a second of the usual loop and of ours, in turn, and of the matrix products alone."""
+    threads = params.read_threads(ROOT / "params.yaml")
+
+    def as_usual() -> None:  # nothing is flushed unless somebody asks for it
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+
+    # A thread each, and with it a pool of OpenMP threads each: denormals are flushed by thread.
+    with (
+        ThreadPoolExecutor(1, initializer=as_usual) as theirs,
+        ThreadPoolExecutor(1, initializer=lambda: training.choose_device(threads)) as ours,
+    ):
+        kind = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name]
+        contenders = {
+            "usual": (theirs, theirs.submit(kind, parameters(name), folder, len(split.validation)).result()),
+            "ours": (ours, ours.submit(Ours, name, split).result()),
+        }
+        seconds: dict[str, list[float]] = {"usual": [], "ours": []}
+        for _ in range(rounds + 1):  # the first epoch of each warms up
+            for who, (pool, contender) in contenders.items():
+                seconds[who].append(pool.submit(contender.epoch).result())
+        steps = len(split.train) // parameters(name).batch_size
+        step = contenders["ours"][1].step
+        alone, operations = ours.submit(products.measure, step, rounds, min(steps, 500)).result()
+    images = len(split.train)
+    rate = {who: images / statistics.median(times[1:]) for who, times in seconds.items()}
+    limit = parameters(name).batch_size / alone
+    return {
+        "usual_images_per_second": rate["usual"],
+        "images_per_second": rate["ours"],
+        "ratio": rate["ours"] / rate["usual"],
+        "sgemm_gflops": operations / alone / 1e9,
+        "sgemm_images_per_second": limit,
+        "fraction_of_sgemm": rate["ours"] / limit,
+        "usual_epoch_seconds": seconds["usual"],
+        "epoch_seconds": seconds["ours"],
+    }
+
+
+def around(folder: Path) -> dict:
+    """A real `dvc repro` with an epoch a model: each stage's seconds outside its run, its peak memory, and
+    `dvc repro` with nothing to do beside `dvc status`."""
+    source = "mirrors" if os.environ.get("MNIST_MIRROR") else "bundled"
+    clone = Clone(ROOT, folder, source=source, **{key.replace(".", "__"): v for key, v in ONE_EPOCH.items()})
+    if source == "mirrors":
+        mirror = Path(os.environ["MNIST_MIRROR"])
+        clone.env["MNIST_MIRROR"] = str(mirror.resolve() if mirror.is_dir() else mirror)
+    peaks, done = {}, threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            for process in psutil.process_iter(["cmdline"]):
+                words = process.info["cmdline"] or []
+                if len(words) > 1 and (stage := re.fullmatch(r"stages/(\w+)\.py", words[1])):
+                    try:
+                        rss = process.memory_info().rss / 1e6
+                        peaks[stage[1]] = max(peaks.get(stage[1], 0), rss)
+                    except psutil.Error:
+                        pass
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started, begun, at = time.time(), [], 0.0
+    with subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=clone.path,
+        env=clone.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            at = time.time()
+            if stage := re.match(r"Running stage '(\w+)'", line):
+                begun.append((stage[1], at))
+    done.set()
+    watcher.join()
+    ended = time.time()
+    if process.returncode:
+        raise SystemExit("dvc repro failed in " + str(clone.path))
+    ((_, children),) = clone.runs().values()
+    outside = {}
+    for (stage, start), (_, until) in zip(begun, [*begun[1:], ("", ended)], strict=True):
+        info = children[stage].info
+        outside[stage] = until - start - (info.end_time - info.start_time) / 1000
+    idle: dict[str, list[float]] = {"status": [], "repro": []}
+    for _ in range(6):
+        for command in idle:
+            start = time.perf_counter()
+            clone.run("dvc", command)
+            idle[command].append(time.perf_counter() - start)
+    status, repro = (statistics.median(times[1:]) for times in idle.values())
+    return {
+        "images": "MNIST" if source == "mirrors" else "bundled digits",
+        "seconds_outside": outside | {"before_the_first": begun[0][1] - started},
+        "stage_peak_mb": peaks,
+        "dvc_status_seconds": status,
+        "dvc_repro_nothing_to_do_seconds": repro,
+        "ratio_to_status": repro / status,
+    }
+
+
+def report(results: dict) -> str:
+    lines = [
+        "images a second, medians:",
+        f"{'':12}{'usual':>10}{'ours':>10}{'ratio':>8}{'sgemm':>12}{'of sgemm':>10}",
+    ]
+    for name in MODELS:
+        r = results["training"][name]
+        lines.append(
+            f"{name:12}{r['usual_images_per_second']:10,.0f}{r['images_per_second']:10,.0f}{r['ratio']:8.2f}"
+            f"{r['sgemm_gflops']:6,.0f} GF/s{100 * r['fraction_of_sgemm']:8.0f} %"
+        )
+    lines.append("memory of training, MB (after the second epoch, after the last, peak):")
+    for name in MODELS:
+        m = results["memory"][name]
+        after = m["after_epoch_mb"]
+        lines.append(f"{name:12}{after[1]:10,.0f}{after[-1]:10,.0f}{m['peak_mb']:10,.0f}")
+    a = results["around"]
+    lines.append(f"seconds of each stage outside its run ({a['images']}):")
+    lines += [f"{name:18}{value:6.1f}" for name, value in a["seconds_outside"].items()]
+    lines.append(f"{'sum':18}{sum(a['seconds_outside'].values()):6.1f}")
+    lines.append(
+        "peak memory of each stage, MB: " + ", ".join(f"{k} {v:,.0f}" for k, v in a["stage_peak_mb"].items())
+    )
+    lines.append(
+        f"dvc repro with nothing to do {a['dvc_repro_nothing_to_do_seconds']:.2f} s, "
+        f"dvc status {a['dvc_status_seconds']:.2f} s: {a['ratio_to_status']:.2f} times"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="epochs of each contender, in turn")
+    options = parser.parse_args()
+    split = load()
+    results = {
+        "machine": machine(),
+        "data": split.source,
+        "rounds": options.rounds,
+        "training": {},
+        "memory": {},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for part, sets in {"train": (split.validation, split.train), "t10k": (split.test,)}.items():
+            labels = torch.cat([images.y for images in sets]).numpy().astype(np.uint8)
+            pixels = data.to_uint8(torch.cat([images.x for images in sets]))
+            drawing.write_idx(raw / f"{part}-images-idx3-ubyte", pixels)
+            drawing.write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+        for name in MODELS:
+            results["training"][name] = speed(name, split, Path(folder), options.rounds)
+        del split
+        for name in MODELS:
+            done = subprocess.run(
+                [sys.executable, str(HERE / "memory.py"), name], capture_output=True, text=True, check=True
+            )
+            results["memory"][name] = json.loads(done.stdout.splitlines()[-1])
+        results["around"] = around(Path(folder) / "clone")
+    LATEST.write_text(json.dumps(results, indent=2) + "\n")
+    print(report(results))
+
+
+if __name__ == "__main__":
+    main()

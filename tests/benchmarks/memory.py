@@ -1,0 +1,42 @@
+"""The memory of one training: a process of its own, which imports no more than a stage does.
+
+Prints one line of JSON: resident memory after each epoch and the peak, in MB. `make bench` calls it.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "src"))
+
+import psutil
+
+from condgen import cgan, classifier, cvae, data, params, training
+
+EPOCHS = 8
+
+
+def main(name: str) -> None:
+    module, kind = {
+        "cvae": (cvae, cvae.CVAEParams),
+        "cgan": (cgan, cgan.CGANParams),
+        "classifier": (classifier, classifier.ClassifierParams),
+    }[name]
+    file = ROOT / "params.yaml"
+    p = params.read(kind, file).model_copy(update={"epochs": EPOCHS})
+    training.choose_device(params.read_threads(file))
+    split = data.load(ROOT / "data/mnist.npz", params.read(data.SplitParams, file))
+    progress = training.Progress(name, EPOCHS)
+    if name == "classifier":
+        epochs = module.train(module.start(p, len(split.train)), split, p, progress)
+    else:
+        epochs = module.train(module.start(p, 0), split, p, 0, progress)
+    after = [psutil.Process().memory_info().rss / 1e6 for _ in epochs]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"after_epoch_mb": after, "peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

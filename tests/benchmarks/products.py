@@ -1,0 +1,61 @@
+"""The matrix products of a training step, alone: the speed that no arrangement of them can beat."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Product = tuple[int, int, int]  # [m, k] @ [k, n]
+
+
+class Recorder(TorchDispatchMode):
+    """Notes the size and layout of every matrix product that runs; a convolution counts as its products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        name = function.overloadpacket.__name__
+        if name in ("mm", "addmm"):
+            self.products.append(tuple(_alike(matrix) for matrix in args[-2:]))
+        elif name == "convolution":
+            (rows, k, n) = _unfolded(result, args[1])
+            self.products.append((torch.randn(rows, k), torch.randn(k, n)))
+        elif name == "convolution_backward":
+            (rows, k, n), wanted = _unfolded(args[0], args[2]), args[-1]
+            if wanted[0]:
+                self.products.append((torch.randn(rows, n), torch.randn(n, k)))
+            if wanted[1]:
+                self.products.append((torch.randn(n, rows), torch.randn(rows, k)))
+        return result
+
+
+def _alike(matrix: torch.Tensor) -> torch.Tensor:
+    """Another matrix of this size, stored by rows or by columns as this one."""
+    m, n = matrix.shape
+    return torch.randn(n, m).t() if matrix.stride(0) == 1 and m > 1 else torch.randn(m, n)
+
+
+def _unfolded(output: torch.Tensor, weight: torch.Tensor) -> Product:
+    """The product that a convolution is when its input is unfolded (im2col)."""
+    return output.shape[0] * output.shape[2] * output.shape[3], weight[0].numel(), len(weight)
+
+
+def measure(step: Callable[[], object], rounds: int, steps: int) -> tuple[float, float]:
+    """(seconds of a step's products, floating point operations of a step), the median of `rounds`."""
+    with Recorder() as recorder:
+        step()
+    pairs = [(a, b, torch.empty(a.shape[0], b.shape[1])) for a, b in recorder.products]
+    operations = sum(2 * a.shape[0] * a.shape[1] * b.shape[1] for a, b, _ in pairs)
+    seconds = []
+    for _ in range(rounds + 1):  # the first warms up
+        start = time.perf_counter()
+        for _ in range(steps):
+            for a, b, out in pairs:
+                torch.mm(a, b, out=out)
+        seconds.append((time.perf_counter() - start) / steps)
+    return statistics.median(seconds[1:]), float(operations)
