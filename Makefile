@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full test test-slow ui lint clean setup constraints readme
+.PHONY: repro full test test-slow ui lint audit clean setup constraints readme
 
 repro: setup
 	dvc repro
@@ -19,8 +19,9 @@ full: setup
 	dvc repro --force --single-item download
 	dvc repro
 
+# With the lines of the package that no test of this process ran (stages and couriers are other processes).
 test: setup
-	python -m pytest
+	python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
 test-slow: setup
 	python -m pytest -m slow
@@ -45,13 +46,20 @@ lint: setup
 	ruff check .
 	ruff format --check .
 
+# Known vulnerabilities of what is pinned. Needs a network, and so is no part of any check.
+audit: setup
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[audit]" \
+		|| { echo "make audit: pip-audit cannot be installed: is there a network?" >&2; exit 1; }
+	pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
+		|| { echo "make audit: findings are above; if there are none, the service cannot be reached" >&2; exit 1; }
+
 # README's table and pictures, from the files of the last run.
 readme: setup
 	python tests/update_readme.py
 
 # Everything that can be made again. The runs (mlflow.db, mlartifacts) and DVC's cache stay.
 clean:
-	rm -rf $(VENV) build dvc_plots .pytest_cache .hypothesis .ruff_cache src/*.egg-info
+	rm -rf $(VENV) .coverage build dvc_plots .pytest_cache .hypothesis .ruff_cache src/*.egg-info
 	find . -name __pycache__ -type d -not -path "./.dvc/*" -prune -exec rm -rf {} +
 
 # Pins what is installed now, after an upgrade by hand that passed the tests.
