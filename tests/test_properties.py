@@ -22,6 +22,12 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 DTYPES = st.sampled_from(["u1", "i8", "f4", "f8", "?", "U5"])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _denormals():
+    """A stage that ran in this process before has told the processor to flush them; examples have some."""
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("properties")
