@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 # Before anything imports MLflow.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+from checkout import checkout, finished  # noqa: F401
+
 from condgen import cgan, classifier, cvae, data, download, files, params
 
 # The same examples each time, on a fast machine and on a busy one.

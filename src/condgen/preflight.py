@@ -86,7 +86,8 @@ def _digest(code):
 
     digest = hashlib.sha256()
     for path in ["params.yaml"] + code:
-        if not path.endswith(".pyc"):
+        # Without params.yaml there is nothing to name: its check says so.
+        if os.path.isfile(path) and not path.endswith(".pyc"):
             with open(path, "rb") as file:
                 digest.update(file.read() + b"\0")
     return digest.hexdigest()

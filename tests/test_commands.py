@@ -1,0 +1,45 @@
+"""From stages to commands in one process: runs are delivered, compared, traced, and draw."""
+
+import threading
+
+import pytest
+from checkout import run
+
+from condgen import files
+from condgen.__main__ import main
+from condgen.tracking import courier, journal
+
+
+def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, capsys, monkeypatch):
+    for stage in ("train_cvae", "train_cgan", "sample", "evaluate"):
+        run(stage)
+    results = files.read_json("data/metrics/evaluate.json")
+    assert results["cvae"]["images"] == results["cgan"]["images"] == 100
+    waiting = list(journal.waiting(checkout / "outbox"))
+    assert len(waiting) == 4
+    monkeypatch.setattr(courier, "POLL_SECONDS", 0.1)
+    over = threading.Event()
+    over.set()
+    courier.Courier(waiting[-1]).run(over)
+    assert not list(journal.waiting(checkout / "outbox"))
+
+    capsys.readouterr()
+    main(["compare", "--metric", "recall", "--csv", "table.csv", "--png", "table.png"])
+    assert "cvae.recall" in capsys.readouterr().out
+    assert f"{results['cvae']['recall']}" in (checkout / "table.csv").read_text()
+    main(["trace", "data/samples/cvae.npz"])
+    said = capsys.readouterr().out
+    assert "sample" in said
+    assert "train_cvae" in said
+    main(["trace", "HEAD@none"])
+    assert "train_cgan" in capsys.readouterr().out
+    main(["draw", "42", "--model", "models:/condgen-cvae@champion", "--out", "42.png"])
+    main(["export", "--per-class", "1", "--model", "cvae", "--out", "set"])
+    assert (checkout / "42.png").is_file()
+    assert files.read_json("set/dataset.json")["model"] == "cvae"
+    for words in (
+        ["trace", "no such thing"],
+        ["draw", "4", "--model", "models:/condgen-none/1", "--out", "4.png"],
+    ):
+        with pytest.raises(SystemExit, match="condgen: "):
+            main(words)
