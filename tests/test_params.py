@@ -107,3 +107,27 @@ def test_flat_names_every_value(root):
     assert flat["seed"] == 0
     assert flat["cgan.lr"] == 0.001
     assert flat["sample.table_epochs"] == [1, 10, 25]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 2020-99-99", "is not YAML: month must be in 1..12"),
+        ("seed: !!bool x", "is not YAML: 'x'"),
+        ("a: [[[", "is not YAML: while parsing a flow node expected"),
+        ("a: " + 3000 * "[", "is not YAML: maximum recursion depth exceeded"),
+        ("seed: 0x" + 6000 * "f", "seed is a number of thousands of digits: allowed is a whole number"),
+        ("seed: " + 6000 * "a", "seed is 'aaa"),
+        ("seed: 0\nthreads: 1\ndata: {3: 4}", "data has the key 3: allowed are dataset, source, timeout"),
+        ('"a\\nb": 1', "a b is not a known section: allowed are seed"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_yaml_or_python_choke_on_is_one_short_line(tmp_path, text, said):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        preflight.check_params(tmp_path / "params.yaml")
+    line = str(caught.value)
+    assert said in line
+    assert "\n" not in line
+    assert len(line) < 600

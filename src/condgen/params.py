@@ -4,6 +4,7 @@ A section is a subclass of `Section` that lives beside the code that uses it, so
 the CGAN does not retrain the CVAE: DVC sees which file changed.
 """
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
@@ -66,7 +67,7 @@ def check(path: str | Path, sections: list[type[Section]]) -> None:
     known = [*Top.model_fields, *(section.section for section in sections)]
     for key in content:
         if key not in known:
-            raise UserError(f"{path}: {key} is not a known section: allowed are {', '.join(known)}")
+            raise UserError(f"{path}: {_line(key)} is not a known section: allowed are {', '.join(known)}")
     _top(content, path)
     for section in sections:
         _validate(section, content, path)
@@ -88,8 +89,11 @@ def _load(path: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from a checkout of condgen") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:
+        # Any: besides YAMLError, the constructors of YAML's types raise what int() or date() raise.
+        raise UserError(f"{path} is not YAML: {_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold named sections, but holds {type(content).__name__}")
     return content
@@ -101,7 +105,7 @@ def _top(content: dict[str, Any], path: str | Path) -> Top:
         return Top.model_validate(values)
     except ValidationError as error:
         key = str(error.errors()[0]["loc"][0])
-        what = f"is {values[key]!r}" if key in values else "is missing"
+        what = f"is {_show(values[key])}" if key in values else "is missing"
         raise UserError(f"{path}: {key} {what}: allowed is {_allowed(Top.model_fields[key])}") from None
 
 
@@ -111,7 +115,10 @@ def _validate(section: type[Section], content: dict[str, Any], path: str | Path)
     if values is None:
         raise UserError(f"{path}: the section {name} is missing: it holds {', '.join(section.model_fields)}")
     if not isinstance(values, dict):
-        raise UserError(f"{path}: {name} is {values!r}: allowed is a section with {_keys(section)}")
+        raise UserError(f"{path}: {name} is {_show(values)}: allowed is a section with {_keys(section)}")
+    odd = [key for key in values if not isinstance(key, str)]
+    if odd:
+        raise UserError(f"{path}: {name} has the key {_show(odd[0])}: allowed are {_keys(section)}")
     try:
         return section.model_validate(values)
     except ValidationError as error:
@@ -119,14 +126,29 @@ def _validate(section: type[Section], content: dict[str, Any], path: str | Path)
         key, kind = first["loc"][0] if first["loc"] else "", first["type"]
         field = section.model_fields.get(str(key))
         if field is None and kind == "extra_forbidden":
-            text = f"{name}.{key} is {values[key]!r}, but there is no such key: allowed are {_keys(section)}"
+            found = f"{name}.{_line(key)} is {_show(values[key])}"
+            text = f"{found}, but there is no such key: allowed are {_keys(section)}"
         elif kind == "missing" and field is not None:
-            text = f"{name}.{key} is missing: allowed is {_allowed(field)}"
+            text = f"{name}.{_line(key)} is missing: allowed is {_allowed(field)}"
         elif field is not None:
-            text = f"{name}.{key} is {values[key]!r}: allowed is {_allowed(field)}"
+            text = f"{name}.{_line(key)} is {_show(values[key])}: allowed is {_allowed(field)}"
         else:
             text = f"{name}: {first['msg']}"
         raise UserError(f"{path}: {text}") from None
+
+
+def _show(value: Any) -> str:
+    """A value as Python writes it, in one line of bounded length, whatever it is."""
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = 80
+    try:
+        return _line(shown.repr(value))
+    except ValueError:  # an integer of more digits than Python converts
+        return "a number of thousands of digits"
+
+
+def _line(text: Any) -> str:
+    return " ".join(str(text).split())[:300]
 
 
 def _keys(section: type[Section]) -> str:
