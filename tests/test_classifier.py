@@ -1,5 +1,6 @@
 """The yardstick reads digits, and what it says of an image does not depend on the others."""
 
+import pytest
 import torch
 
 from condgen import classifier, training
@@ -20,6 +21,33 @@ def test_it_learns_to_read_and_the_same_seed_reads_the_same(split, classifier_pa
     assert rows[-1][1]["train_loss"] < rows[0][1]["train_loss"]
     again, _ = train(split, p)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("steps", [17, 2201])
+def test_the_schedule_is_pytorchs_one_cycle(steps):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    theirs = torch.optim.Adam([weight], lr=0.003)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.003, total_steps=steps)
+    for step in range(steps - 1):
+        lr, beta1 = classifier.one_cycle(step, steps, 0.003)
+        group = theirs.param_groups[0]
+        assert (lr, beta1) == pytest.approx((group["lr"], group["betas"][0]), rel=1e-9)
+        theirs.step()
+        schedule.step()
+
+
+def test_a_step_uses_the_schedule():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = classifier.OneCycleAdam([weight], 0.5, 11)
+    moved = []
+    for _ in range(10):
+        weight.grad, before = torch.ones(1), float(weight)
+        optimizer.step()
+        moved.append(before - float(weight))
+    # A gradient that is always 1 moves a weight by lr, whatever beta1 was.
+    assert moved[0] == pytest.approx(0.5 / 25, rel=1e-3)
+    assert moved == pytest.approx([classifier.one_cycle(i, 11, 0.5)[0] for i in range(10)], rel=0.35)
+    assert max(moved) > 0.4
 
 
 def test_reading_does_not_depend_on_the_batch(split, classifier_params):

@@ -6,8 +6,8 @@ learning applied to document recognition". The schedule is one cycle: Smith & To
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from math import ceil
+from dataclasses import dataclass, replace
+from math import ceil, cos, pi
 from typing import ClassVar
 
 import torch
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen import data
+from condgen.adam import Adam
 from condgen.params import Number, Section
 from condgen.randomness import dropout_mask, generator
 from condgen.training import Mean, Numbers, Progress, State, init_glorot
 
-BATCH = 250  # images at once where nothing is trained: little memory, and in the processor's cache
+BATCH = 100  # images at once where nothing is trained: little memory, and in the processor's cache
 
 
 class ClassifierParams(Section):
@@ -64,39 +65,40 @@ def build(p: ClassifierParams) -> Classifier:
     return model
 
 
-class OneCycleAdam:
-    """PyTorch's Adam under PyTorch's one-cycle schedule, which also moves beta1; as a training.Optimizer."""
+@dataclass(frozen=True)
+class AdamDefaults:
+    """Adam's parameters but for the step size, as Kingma & Ba 2015 have them; the schedule moves beta1."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, steps: int):
-        self.adam = torch.optim.Adam(parameters, lr=lr, fused=True)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.adam, lr, total_steps=steps)
+    lr: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
 
-    def zero_grad(self) -> None:
-        self.adam.zero_grad()
+
+def one_cycle(step: int, steps: int, peak: float) -> tuple[float, float]:
+    """(lr, beta1) of step 0 to steps - 1. lr rises to `peak` over 30 % of them and falls to nearly 0, along
+    cosines, and beta1 goes the other way: 0.95, 0.85, 0.95. (Smith & Topin 2018; as PyTorch's OneCycleLR)
+    """
+    top, last = 0.3 * steps - 1, steps - 1
+    if step <= top:
+        share, lrs, betas = step / top, (peak / 25, peak), (0.95, 0.85)
+    else:
+        share, lrs, betas = (step - top) / (last - top), (peak, peak / 25e4), (0.85, 0.95)
+    lr, beta1 = (end + (begin - end) / 2 * (1 + cos(pi * share)) for begin, end in (lrs, betas))
+    return lr, beta1
+
+
+class OneCycleAdam(Adam):
+    """Adam whose step size and beta1 follow one cycle of `steps` steps."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], peak: float, steps: int):
+        super().__init__(parameters, AdamDefaults(peak))
+        self.peak, self.steps = peak, steps
 
     def step(self) -> None:
-        self.adam.step()
-        self.schedule.step()
-
-    def state(self) -> dict[str, Tensor]:
-        """Adam's moments and steps of each parameter ("0.exp_avg", ...), and the schedule's place."""
-        moments = self.adam.state_dict()["state"]
-        named = {f"{i}.{name}": value for i, row in moments.items() for name, value in row.items()}
-        return named | {"steps": torch.tensor(self.schedule.last_epoch)}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Takes over what `state` returned, from any device."""
-        own, rows = self.adam.state_dict(), {}
-        for i, weight in enumerate(self.adam.param_groups[0]["params"]):
-            rows[i] = {"step": state[f"{i}.step"]}
-            for name in ("exp_avg", "exp_avg_sq"):
-                # In the weight's own memory format: the fused kernel walks both in the order of memory.
-                rows[i][name] = torch.empty_like(weight).copy_(state[f"{i}.{name}"])
-        self.adam.load_state_dict(own | {"state": rows})
-        # To the step before, and from there by itself: the schedule sets lr and beta1 only when it moves.
-        steps = int(state["steps"])
-        self.schedule.load_state_dict({"last_epoch": steps - 1, "_step_count": steps})
-        self.schedule.step()
+        """One update; all parameters have taken the same number of steps."""
+        self.lr, self.beta1 = one_cycle(int(self.t[0]), self.steps, self.peak)
+        super().step()
 
 
 def start(p: ClassifierParams, images: int, device: str | torch.device = "cpu") -> State:

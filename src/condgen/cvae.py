@@ -22,7 +22,8 @@ from condgen.randomness import generator
 from condgen.training import Mean, Numbers, Progress, State, init_glorot
 
 BOUND_SAMPLES = 100  # k of the importance-weighted bound
-BOUND_BATCH = 100  # test images at once; changes the result only through the noise
+BOUND_BATCH = 20  # test images at once, for memory; changes the result only through the noise
+VALIDATION_BATCH = 500  # images at once, for memory
 
 
 class CVAEParams(Section):
@@ -148,9 +149,10 @@ def validate(model: CVAE, images: data.Images, seed: int) -> Numbers:
     device = images.x.device
     noise = generator(seed, "cvae/validation", device=device)
     eps = torch.randn(len(images), model.config["latent_dim"], generator=noise, device=device)
-    reconstructions, kl = negative_elbo(model, images.x, data.one_hot(images.y), eps)
     mean = Mean()
-    mean.add({"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl})
+    for x, y, noise in zip(*(t.split(VALIDATION_BATCH) for t in (images.x, images.y, eps)), strict=True):
+        reconstructions, kl = negative_elbo(model, x, data.one_hot(y), noise)
+        mean.add({"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl})
     return mean.read("val_")
 
 

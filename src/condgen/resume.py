@@ -81,20 +81,19 @@ class Checkpoint:
 
     def save(self, state: State) -> None:
         """Keeps `state`. What the disk refuses is said once and stops nothing."""
-        rows = json.dumps(state.rows).encode()
-        body = (
-            rows + b"\n" + save({name: value.contiguous().cpu() for name, value in state.tensors().items()})
-        )
+        tensors = save({name: value.contiguous().cpu() for name, value in state.tensors().items()})
         self._wait()
-        self._writing = self._thread.submit(self._write, body)
+        self._writing = self._thread.submit(self._write, json.dumps(state.rows).encode(), tensors)
 
     def remove(self) -> None:
         """The stage has succeeded."""
         self._wait()
         self.path.unlink(missing_ok=True)
 
-    def _write(self, body: bytes) -> None:
-        files.write(self.path, _sha256(body).encode() + b"\n" + body)
+    def _write(self, rows: bytes, tensors: bytes) -> None:
+        digest = hashlib.sha256(rows + b"\n")
+        digest.update(tensors)
+        files.write(self.path, b"\n".join([digest.hexdigest().encode(), rows, tensors]))
 
     def _wait(self) -> None:
         try:

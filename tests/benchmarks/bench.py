@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -99,29 +98,16 @@ def machine() -> dict:
 
 def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
     """Images a second of the usual loop and of ours, in turn, and of the matrix products alone."""
-    threads = params.read_threads(ROOT / "params.yaml")
-
-    def as_usual() -> None:  # nothing is flushed unless somebody asks for it
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(threads)
-
-    # A thread each, and with it a pool of OpenMP threads each: denormals are flushed by thread.
-    with (
-        ThreadPoolExecutor(1, initializer=as_usual) as theirs,
-        ThreadPoolExecutor(1, initializer=lambda: training.choose_device(threads)) as ours,
-    ):
-        kind = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name]
-        contenders = {
-            "usual": (theirs, theirs.submit(kind, parameters(name), folder, len(split.validation)).result()),
-            "ours": (ours, ours.submit(Ours, name, split).result()),
-        }
-        seconds: dict[str, list[float]] = {"usual": [], "ours": []}
-        for _ in range(rounds + 1):  # the first epoch of each warms up
-            for who, (pool, contender) in contenders.items():
-                seconds[who].append(pool.submit(contender.epoch).result())
-        steps = len(split.train) // parameters(name).batch_size
-        step = contenders["ours"][1].step
-        alone, operations = ours.submit(products.measure, step, rounds, min(steps, 500)).result()
+    kind = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name]
+    contenders = {
+        "usual": kind(parameters(name), folder, len(split.validation)),
+        "ours": Ours(name, split),
+    }
+    seconds: dict[str, list[float]] = {"usual": [], "ours": []}
+    for _ in range(rounds + 1):  # the first epoch of each warms up
+        for who, contender in contenders.items():
+            seconds[who].append(contender.epoch())
+    alone, operations = products.measure(contenders["ours"].step, rounds, 500)
     images = len(split.train)
     rate = {who: images / statistics.median(times[1:]) for who, times in seconds.items()}
     limit = parameters(name).batch_size / alone
@@ -232,8 +218,11 @@ def report(results: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="epochs of each contender, in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="epochs of each contender, in turn")
     options = parser.parse_args()
+    # For both: OpenMP's threads are shared in a process, and whether they flush denormals cannot be changed
+    # once they run. So the usual loop is spared what slows it down in long trainings.
+    training.choose_device(params.read_threads(ROOT / "params.yaml"))
     split = load()
     results = {
         "machine": machine(),

@@ -4,6 +4,7 @@ Prints one line of JSON: resident memory after each epoch and the peak, in MB. `
 """
 
 import json
+import re
 import resource
 import sys
 from pathlib import Path
@@ -34,8 +35,15 @@ def main(name: str) -> None:
     else:
         epochs = module.train(module.start(p, 0), split, p, 0, progress)
     after = [psutil.Process().memory_info().rss / 1e6 for _ in epochs]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"after_epoch_mb": after, "peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3)}))
+    print(json.dumps({"after_epoch_mb": after, "peak_mb": peak_mb()}))
+
+
+def peak_mb() -> float:
+    """The most memory this process has had. getrusage's would be that of the process that started it."""
+    try:
+        return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
 
 
 if __name__ == "__main__":
