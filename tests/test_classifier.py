@@ -41,9 +41,9 @@ def test_a_step_uses_the_schedule():
     optimizer = classifier.OneCycleAdam([weight], 0.5, 11)
     moved = []
     for _ in range(10):
-        weight.grad, before = torch.ones(1), float(weight)
+        weight.grad, before = torch.ones(1), float(weight.detach())
         optimizer.step()
-        moved.append(before - float(weight))
+        moved.append(before - float(weight.detach()))
     # A gradient that is always 1 moves a weight by lr, whatever beta1 was.
     assert moved[0] == pytest.approx(0.5 / 25, rel=1e-3)
     assert moved == pytest.approx([classifier.one_cycle(i, 11, 0.5)[0] for i in range(10)], rel=0.35)
