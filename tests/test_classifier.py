@@ -44,10 +44,10 @@ def test_a_step_uses_the_schedule():
         weight.grad, before = torch.ones(1), float(weight.detach())
         optimizer.step()
         moved.append(before - float(weight.detach()))
-    # A gradient that is always 1 moves a weight by lr, whatever beta1 was.
+    # A gradient that is always 1 moves a weight by about lr: nearly nothing, 0.5, nearly nothing.
     assert moved[0] == pytest.approx(0.5 / 25, rel=1e-3)
-    assert moved == pytest.approx([classifier.one_cycle(i, 11, 0.5)[0] for i in range(10)], rel=0.35)
-    assert max(moved) > 0.4
+    assert max(moved) == pytest.approx(0.5, rel=0.1)
+    assert moved[-1] < 0.05
 
 
 def test_reading_does_not_depend_on_the_batch(split, classifier_params):

@@ -166,8 +166,11 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
     """
     device, k = images.x.device, BOUND_SAMPLES
     noise = generator(seed, "cvae/bounds", device=device)
-    elbo, bound = [], []
-    for x, labels in zip(images.x.split(BOUND_BATCH), images.y.split(BOUND_BATCH), strict=True):
+    # Both are there before the loop: small tensors that stay, made between large ones that go, would leave
+    # holes in memory that nothing fits into, 2 GB of them.
+    elbo, bound = torch.empty(2, len(images), device=device)
+    parts = (t.split(BOUND_BATCH) for t in (images.x, images.y, elbo, bound))
+    for x, labels, elbo_part, bound_part in zip(*parts, strict=True):
         y = data.one_hot(labels)
         mu, logvar = model.encode(x, y)
         eps = torch.randn(k, *mu.shape, generator=noise, device=device)
@@ -177,9 +180,9 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
         # log p(z) - log q(z|x, y): the Gaussians' constants cancel.
         log_ratio = 0.5 * (eps.square() + logvar - z.square()).sum(dim=2)
         log_w = log_p_x + log_ratio
-        elbo.append(log_w.mean(dim=0))
-        bound.append(torch.logsumexp(log_w, dim=0) - log(k))
-    return torch.cat(elbo), torch.cat(bound)
+        elbo_part.copy_(log_w.mean(dim=0))
+        bound_part.copy_(torch.logsumexp(log_w, dim=0) - log(k))
+    return elbo, bound
 
 
 @torch.no_grad()
