@@ -46,8 +46,8 @@ def test_a_step_uses_the_schedule():
         moved.append(before - float(weight.detach()))
     # A gradient that is always 1 moves a weight by about lr: nearly nothing, 0.5, nearly nothing.
     assert moved[0] == pytest.approx(0.5 / 25, rel=1e-3)
-    assert max(moved) == pytest.approx(0.5, rel=0.1)
-    assert moved[-1] < 0.05
+    assert 0.3 < max(moved) <= 0.5
+    assert moved[-1] < 0.1 * max(moved)
 
 
 def test_reading_does_not_depend_on_the_batch(split, classifier_params):
