@@ -789,6 +789,7 @@ def small_files():
         ),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_user_sees_one_line_and_a_status(copied, name, damage, words, options, said):
     damage(copied / "data" / name)
     before = snapshot(copied)

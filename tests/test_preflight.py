@@ -123,6 +123,7 @@ def test_a_stage_imports_the_package_of_its_own_checkout(checkout):
     assert one_line(run(checkout, "stages/train_cgan.py")) == "my own copy"
 
 
+@pytest.mark.slow
 def test_a_stage_works_in_its_own_checkout_wherever_it_is_started(checkout, tmp_path_factory):
     text = (checkout / "params.yaml").read_text()
     (checkout / "params.yaml").write_text(text.replace("seed: 0 ", "seed: x "))
@@ -144,6 +145,7 @@ def test_params_that_were_right_once_are_checked_again_when_they_or_the_code_cha
     assert len(checked) == 3
 
 
+@pytest.mark.slow
 def test_wrong_params_are_not_remembered_as_right(checkout, monkeypatch):
     (checkout / ".dvc/tmp").mkdir(parents=True)
     text = (checkout / "params.yaml").read_text()

@@ -250,6 +250,7 @@ def test_a_killed_stage_is_killed_in_mlflow_too(place, root, number):
     assert not journals(place)
 
 
+@pytest.mark.slow
 def test_runs_that_a_crashed_machine_left_running_are_closed_by_the_next_start(place, root):
     with Stage(root) as stage:
         until(lambda: '"count": 2' in (journals(place)[0] / "delivered.json").read_text()
@@ -267,6 +268,7 @@ def test_runs_that_a_crashed_machine_left_running_are_closed_by_the_next_start(p
     assert not journals(place)
 
 
+@pytest.mark.slow
 def test_a_courier_that_was_killed_is_replaced_once(place, root):
     with Stage(root, seconds=6) as stage:
         beside = stage.courier()
@@ -291,6 +293,7 @@ def test_what_killed_processes_left_in_the_outbox_is_swept_and_nothing_else(plac
     mine.close()
 
 
+@pytest.mark.slow
 def test_two_stages_that_start_at_once_on_a_fresh_store_are_both_kept(place, root):
     (place / "mlflow.db").unlink()
     both = [Stage(root, name, seconds=0) for name in ("train_cvae", "train_cgan")]
@@ -324,6 +327,7 @@ def silent_port():
 
 
 @pytest.mark.parametrize("port", ["closed_port", "silent_port"])
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_costs_seconds_and_the_run_is_kept(
     place, root, monkeypatch, request, port
 ):
