@@ -1,7 +1,8 @@
 # make repro   set up, then run the pipeline          make ui     browse the runs
 # make test    set up, then run the tests             make lint   check style
-# make test-slow   the tests that take minutes: a server that dies, a queue of experiments
+# make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
+# make bench   speed and memory                       make audit  known vulnerabilities of what is pinned
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
@@ -24,7 +25,7 @@ full: setup
 test: setup
 	python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
-# Speed beside the usual loop and the matrix products alone; 5 minutes, on a machine that does nothing else.
+# Speed beside the usual loop and the matrix products alone; 8 minutes, on a machine that does nothing else.
 bench: setup
 	python tests/benchmarks/bench.py
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from condgen import classifier, training
+from condgen import classifier, data, training
+from condgen.errors import UserError
 
 
 def train(split, p):
@@ -59,3 +60,13 @@ def test_reading_does_not_depend_on_the_batch(split, classifier_params):
     one_features, one_logits = classifier.read(model, x[2:3])
     torch.testing.assert_close(features[2:3], one_features)
     torch.testing.assert_close(logits[2:3], one_logits)
+
+
+def test_samples_on_which_nothing_can_be_trained_are_said_in_one_line(split, classifier_params):
+    nothing = data.Images(torch.full((200, 784), float("nan")), torch.arange(200) % 10)
+    progress = training.Progress("GAN-train on toy", 1, "classifier")
+    with pytest.raises(
+        UserError,
+        match=r"^GAN-train on toy: train_loss is nan in step 1 of epoch 1: .* smaller classifier\.lr$",
+    ):
+        classifier.gan_train(classifier_params, 1, nothing, split, progress)

@@ -19,7 +19,7 @@ from condgen import data
 from condgen.adam import Adam
 from condgen.params import Number, Section
 from condgen.randomness import dropout_mask, generator
-from condgen.training import Mean, Numbers, Progress, State, init_glorot
+from condgen.training import Mean, Numbers, Progress, State, init_glorot, watch
 
 BATCH = 100  # images at once where nothing is trained: little memory, and in the processor's cache
 
@@ -94,11 +94,18 @@ class OneCycleAdam(Adam):
     def __init__(self, parameters: Iterable[nn.Parameter], peak: float, steps: int):
         super().__init__(parameters, AdamDefaults(peak))
         self.peak, self.steps = peak, steps
+        self.taken = 0  # as `t`, which on a GPU would have to be waited for
 
     def step(self) -> None:
-        """One update; all parameters have taken the same number of steps."""
-        self.lr, self.beta1 = one_cycle(int(self.t[0]), self.steps, self.peak)
+        """One update of all parameters."""
+        self.lr, self.beta1 = one_cycle(self.taken, self.steps, self.peak)
+        self.taken += 1
         super().step()
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes over what `state` returned, from any device."""
+        super().load(state)
+        self.taken = int(self.t[0])
 
 
 def start(p: ClassifierParams, images: int, device: str | torch.device = "cpu") -> State:
@@ -147,8 +154,8 @@ def gan_train(
     """
     p = p.model_copy(update={"epochs": epochs})
     state = start(p, len(drawn), drawn.x.device)
-    for epoch, numbers in train(state, replace(split, train=drawn), p, progress):
-        progress.line(epoch, numbers)
+    for _ in watch(train(state, replace(split, train=drawn), p, progress), progress):
+        pass
     _, logits = read(state.model, split.test.x)
     return logits.argmax(dim=1) == split.test.y
 

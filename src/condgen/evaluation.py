@@ -79,7 +79,7 @@ def measure(
     features, logits = classifier.read(yardstick, drawn.x)
     real_features, _ = classifier.read(yardstick, split.test.x)
     values, by_class = metrics.compare(drawn, features, logits, split.test, real_features)
-    progress = Progress(f"GAN-train on {name}", gan_train_epochs)
+    progress = Progress(f"GAN-train on {name}", gan_train_epochs, ClassifierParams.section)
     right = classifier.gan_train(p, gan_train_epochs, drawn, split, progress)
     values["gan_train"] = intervals.mean(right.cpu().numpy())
     parzen, error, sigma = likelihood.parzen(drawn.x, split.validation.x, split.test.x)

@@ -1,4 +1,4 @@
-"""What the trainers share: the device, progress, the history of pictures, and the record of numbers."""
+"""What the trainers share: the device, progress, the state of a training, and the record of its epochs."""
 
 import math
 import os
@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from condgen import data, files
+from condgen.adam import Adam
 from condgen.errors import UserError
 from condgen.randomness import generator
 
@@ -55,13 +56,6 @@ def machine(device: torch.device) -> dict[str, str | int]:
     return {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def summary(state: "State", source: str) -> dict:
-    """What data/metrics/train_*.json says: the data set, the network's size, the last epoch's numbers."""
-    parameters = sum(p.numel() for p in state.model.parameters())
-    last = {key: value for key, value in state.rows[-1].items() if key != "epoch"}
-    return {"data": source, "parameters": parameters} | last
-
-
 def init_glorot(model: torch.nn.Module, generator: torch.Generator) -> None:
     """Glorot-uniform weights and zero biases, the default of Keras and of tf.layers.dense.
 
@@ -94,10 +88,13 @@ def restore(kind: type[Network], state: dict[str, Tensor], config: dict) -> Netw
 
 
 class Progress:
-    """One bar an epoch on a terminal, one line an epoch elsewhere; measures the training speed."""
+    """One bar an epoch on a terminal, one line an epoch elsewhere; measures the training speed.
 
-    def __init__(self, name: str, epochs: int):
-        self.name, self.epochs = name, epochs
+    section: where params.yaml has the step size, if that is not called as the training is.
+    """
+
+    def __init__(self, name: str, epochs: int, section: str | None = None):
+        self.name, self.epochs, self.section = name, epochs, section or name
         self.images_per_second = float("nan")
 
     def batches(self, epoch: int, batches: Iterable[tuple[Tensor, Tensor]], count: int) -> Iterator:
@@ -120,15 +117,6 @@ class Progress:
         sys.stdout.flush()  # through a pipe or into a log file, now and not at the end
 
 
-class Optimizer(Protocol):
-    """What moves a network's weights, and all that it remembers from step to step."""
-
-    def zero_grad(self) -> None: ...
-    def step(self) -> None: ...
-    def state(self) -> dict[str, Tensor]: ...
-    def load(self, state: dict[str, Tensor]) -> None: ...
-
-
 @dataclass
 class State:
     """All that training changes: what it takes to go on from an epoch as if nothing had happened.
@@ -143,7 +131,7 @@ class State:
     """
 
     model: torch.nn.Module
-    optimizers: dict[str, Optimizer]
+    optimizers: dict[str, Adam]
     rows: list[Numbers] = field(default_factory=list)
     pictures: list[np.ndarray] = field(default_factory=list)
 
@@ -170,6 +158,13 @@ class State:
         self.model.load_state_dict(own)
         self.rows = rows
         self.pictures = list(tensors["pictures"].numpy()) if "pictures" in tensors else []
+
+
+def summary(state: State, source: str) -> dict:
+    """What data/metrics/train_*.json says: the data set, the network's size, the last epoch's numbers."""
+    parameters = sum(p.numel() for p in state.model.parameters())
+    last = {key: value for key, value in state.rows[-1].items() if key != "epoch"}
+    return {"data": source, "parameters": parameters} | last
 
 
 class Log(Protocol):
@@ -205,24 +200,39 @@ def record(
         numbers = {key: value for key, value in numbers_before[epoch].items() if key != "epoch"}
         if numbers or images is not None:
             log.epoch(epoch, numbers, images)
+    for epoch, numbers in watch(epochs, progress, after=state.epoch):
+        images = draw() if draw else None
+        log.epoch(epoch, numbers | {"images_per_second": progress.images_per_second}, images)
+        state.rows.append({"epoch": epoch} | numbers)
+        if images is not None:
+            state.pictures.append(images)
+        keeper.save(state)
+
+
+def watch(
+    epochs: Iterable[tuple[int, Numbers]], progress: Progress, after: int = 0
+) -> Iterator[tuple[int, Numbers]]:
+    """Passes a training's epochs through and says what each came to. `after`: the epoch before the first.
+
+    Raises UserError where training diverged, with the number, the epoch, and the step if it is known.
+    """
+    epoch = after
     try:
         for epoch, numbers in epochs:
             progress.line(epoch, numbers)
             for name, value in numbers.items():
                 if not math.isfinite(value):
-                    raise Diverged(name, value)
-            images = draw() if draw else None
-            log.epoch(epoch, numbers | {"images_per_second": progress.images_per_second}, images)
-            state.rows.append({"epoch": epoch} | numbers)
-            if images is not None:
-                state.pictures.append(images)
-            keeper.save(state)
+                    raise _diverged(progress, name, value, f"after epoch {epoch}")
+            yield epoch, numbers
     except Diverged as error:
         at = f"in step {error.step} of" if error.step else "after"
-        raise UserError(
-            f"{progress.name}: {error.name} is {error.value} {at} epoch {state.epoch + 1}: "
-            f"training diverged; try a smaller {progress.name}.lr"
-        ) from None
+        raise _diverged(progress, error.name, error.value, f"{at} epoch {epoch + 1}") from None
+
+
+def _diverged(progress: Progress, name: str, value: float, when: str) -> UserError:
+    return UserError(
+        f"{progress.name}: {name} is {value} {when}: training diverged; try a smaller {progress.section}.lr"
+    )
 
 
 def fixed_noise(seed: int, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:

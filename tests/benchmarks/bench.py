@@ -20,13 +20,14 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(HERE.parent)]
 
 import numpy as np
+import ours
 import products
 import psutil
 import torch
 import usual
 from clone import Clone
 
-from condgen import cgan, classifier, cvae, data, drawing, params, training
+from condgen import cgan, cvae, data, drawing, params, training
 
 LATEST = HERE / "latest.json"
 MODELS = ("cvae", "cgan", "classifier")
@@ -37,16 +38,8 @@ class Ours:
     """A training of this project, an epoch a call."""
 
     def __init__(self, name: str, split: data.Split):
-        self.name, self.split, self.p = name, split, parameters(name)
-        self.progress = training.Progress(name, 1000)
-        p = self.p.model_copy(update={"epochs": 1000})
-        if name == "classifier":
-            self.state = classifier.start(p, len(split.train))
-            self.epochs = classifier.train(self.state, split, p, self.progress)
-        else:
-            module = {"cvae": cvae, "cgan": cgan}[name]
-            self.state = module.start(p, 0)
-            self.epochs = module.train(self.state, split, p, 0, self.progress)
+        self.name, self.split = name, split
+        self.p, self.state, self.progress, self.epochs = ours.begin(name, split, epochs=1000)
 
     def epoch(self) -> float:
         next(self.epochs)
@@ -54,29 +47,15 @@ class Ours:
 
     def step(self) -> None:
         """One step on a batch, for its matrix products."""
-        b = self.p.batch_size
+        b, model, optimizers = self.p.batch_size, self.state.model, self.state.optimizers
         x, y = self.split.train.x[:b], data.one_hot(self.split.train.y[:b])
         if self.name == "cvae":
-            cvae.train_step(
-                self.state.model, self.state.optimizers["model"], x, y, torch.randn(b, self.p.latent_dim)
-            )
+            cvae.train_step(model, optimizers["model"], x, y, torch.randn(b, self.p.latent_dim))
         elif self.name == "cgan":
             z, masks = next(cgan.draw_noise(self.p, torch.Generator()))
-            optimizers = (self.state.optimizers["G"], self.state.optimizers["D"])
-            cgan.train_step(self.state.model, optimizers, x, y, z, masks, self.p)
+            cgan.train_step(model, (optimizers["G"], optimizers["D"]), x, y, z, masks, self.p)
         else:
-            model = self.state.model
             model.logits(model.features(x)).sum().backward()
-
-
-def parameters(name: str):
-    kind = {"cvae": cvae.CVAEParams, "cgan": cgan.CGANParams, "classifier": classifier.ClassifierParams}[name]
-    return params.read(kind, ROOT / "params.yaml")
-
-
-def load() -> data.Split:
-    """The data set of the pipeline: `make repro` or `dvc repro download` has made it."""
-    return data.load(ROOT / "data/mnist.npz", params.read(data.SplitParams, ROOT / "params.yaml"))
 
 
 def machine() -> dict:
@@ -89,7 +68,7 @@ def machine() -> dict:
         "processor": names[0],
         "capability": torch.backends.cpu.get_cpu_capability(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
-        "threads": params.read_threads(ROOT / "params.yaml"),
+        "threads": params.read_threads(ours.PARAMS),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
@@ -98,9 +77,12 @@ def machine() -> dict:
 
 def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
     """Images a second of the usual loop and of ours, in turn, and of the matrix products alone."""
-    kind = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name]
+    kind, p = (
+        {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name],
+        ours.parameters(name),
+    )
     contenders = {
-        "usual": kind(parameters(name), folder, len(split.validation)),
+        "usual": kind(p, folder, len(split.validation)),
         "ours": Ours(name, split),
     }
     seconds: dict[str, list[float]] = {"usual": [], "ours": []}
@@ -110,7 +92,7 @@ def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
     alone, operations = products.measure(contenders["ours"].step, rounds, 500)
     images = len(split.train)
     rate = {who: images / statistics.median(times[1:]) for who, times in seconds.items()}
-    limit = parameters(name).batch_size / alone
+    limit = p.batch_size / alone
     return {
         "usual_images_per_second": rate["usual"],
         "images_per_second": rate["ours"],
@@ -222,8 +204,8 @@ def main() -> None:
     options = parser.parse_args()
     # For both: OpenMP's threads are shared in a process, and whether they flush denormals cannot be changed
     # once they run. So the usual loop is spared what slows it down in long trainings.
-    training.choose_device(params.read_threads(ROOT / "params.yaml"))
-    split = load()
+    training.choose_device(params.read_threads(ours.PARAMS))
+    split = ours.load()
     results = {
         "machine": machine(),
         "data": split.source,

@@ -9,31 +9,19 @@ import resource
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
+import ours
 import psutil
 
-from condgen import cgan, classifier, cvae, data, params, training
+from condgen import params, training
 
 EPOCHS = 8
 
 
 def main(name: str) -> None:
-    module, kind = {
-        "cvae": (cvae, cvae.CVAEParams),
-        "cgan": (cgan, cgan.CGANParams),
-        "classifier": (classifier, classifier.ClassifierParams),
-    }[name]
-    file = ROOT / "params.yaml"
-    p = params.read(kind, file).model_copy(update={"epochs": EPOCHS})
-    training.choose_device(params.read_threads(file))
-    split = data.load(ROOT / "data/mnist.npz", params.read(data.SplitParams, file))
-    progress = training.Progress(name, EPOCHS)
-    if name == "classifier":
-        epochs = module.train(module.start(p, len(split.train)), split, p, progress)
-    else:
-        epochs = module.train(module.start(p, 0), split, p, 0, progress)
+    training.choose_device(params.read_threads(ours.PARAMS))
+    epochs = ours.begin(name, ours.load(), EPOCHS).epochs
     after = [psutil.Process().memory_info().rss / 1e6 for _ in epochs]
     print(json.dumps({"after_epoch_mb": after, "peak_mb": peak_mb()}))
 
