@@ -24,15 +24,15 @@ class AdamParams(Protocol):
 class Adam:
     """Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization" (arXiv:1412.6980), algorithm 1.
 
-    Each parameter has m (the gradient's running mean), v (of its square), both of its shape, and t (steps
-    taken, a scalar). A parameter without a gradient stays as it is, and so do its m, v and t.
+    Each parameter has m (the gradient's running mean) and v (of its square), both of its shape. All share t
+    (steps taken, a scalar), so each must have a gradient when a step is taken.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], p: AdamParams):
         self.parameters = list(parameters)
         self.m = [torch.zeros_like(x) for x in self.parameters]
         self.v = [torch.zeros_like(x) for x in self.parameters]
-        self.t = [torch.zeros((), device=x.device) for x in self.parameters]
+        self.t = torch.zeros((), device=self.parameters[0].device)
         self.lr, self.beta1, self.beta2, self.epsilon = p.lr, p.beta1, p.beta2, p.epsilon
 
     def zero_grad(self) -> None:
@@ -43,24 +43,18 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """One update from the gradients at hand."""
-        rows = [
-            row
-            for row in zip(self.parameters, self.m, self.v, self.t, strict=True)
-            if row[0].grad is not None
-        ]
-        if not rows:
-            return
-        parameters, m, v, t = (list(column) for column in zip(*rows, strict=True))
-        torch._foreach_add_(t, 1)
-        # Both underscored operators are what torch.optim.Adam calls; tests/test_adam.py compares with it.
+        self.t += 1
+        # The underscored operator is what torch.optim.Adam calls; tests/test_adam.py compares with it.
         torch._fused_adam_(
-            parameters, [x.grad for x in parameters], m, v, [], t, lr=self.lr, beta1=self.beta1,
-            beta2=self.beta2, weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
+            self.parameters, [x.grad for x in self.parameters], self.m, self.v, [],
+            [self.t] * len(self.parameters), lr=self.lr, beta1=self.beta1, beta2=self.beta2,
+            weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
         )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
-        """What a step depends on beside parameters and gradients: "m.0", "v.0", "t.0", "m.1", ..."""
-        return {f"{kind}.{i}": value for kind in "mvt" for i, value in enumerate(getattr(self, kind))}
+        """What a step depends on beside parameters and gradients: "t", "m.0", "v.0", "m.1", ..."""
+        named = {f"{kind}.{i}": value for kind in "mv" for i, value in enumerate(getattr(self, kind))}
+        return {"t": self.t} | named
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:

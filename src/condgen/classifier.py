@@ -105,7 +105,7 @@ class OneCycleAdam(Adam):
     def load(self, state: dict[str, Tensor]) -> None:
         """Takes over what `state` returned, from any device."""
         super().load(state)
-        self.taken = int(self.t[0])
+        self.taken = int(self.t)
 
 
 def start(p: ClassifierParams, images: int, device: str | torch.device = "cpu") -> State:
