@@ -2,7 +2,7 @@
 # make test    set up, then run the tests             make lint   check style
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
-# make bench   speed and memory                       make audit  known vulnerabilities of what is pinned
+# make bench, bench-overhead   speed and memory         make audit  known vulnerabilities of what is pinned
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full test test-slow test-kill bench ui lint audit clean setup constraints readme
+.PHONY: repro full test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints readme
 
 repro: setup
 	dvc repro
@@ -28,6 +28,10 @@ test: setup
 # Speed beside the usual loop and the matrix products alone; 8 minutes, on a machine that does nothing else.
 bench: setup
 	python tests/benchmarks/bench.py
+
+# What tracking and resuming cost a training; 10 minutes, likewise.
+bench-overhead: setup
+	python tests/benchmarks/overhead.py
 
 test-slow: setup
 	python -m pytest -m slow
