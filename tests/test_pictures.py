@@ -8,6 +8,7 @@ from PIL import Image
 
 from condgen import claims, figures, metrics, report
 from condgen.errors import UserError
+from condgen.mosaic import mosaic
 
 
 def made_up_results(**changed):
@@ -41,7 +42,7 @@ def numbered(n):
 
 
 def test_a_mosaic_is_laid_out_row_by_row():
-    sheet = figures.mosaic(numbered(6), columns=3)
+    sheet = mosaic(numbered(6), columns=3)
     assert sheet.shape == (2 * 30 + 2, 3 * 30 + 2)
     assert [int(sheet[10 + 30 * r, 10 + 30 * c]) for r in (0, 1) for c in (0, 1, 2)] == list(range(6))
 

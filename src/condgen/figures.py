@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from condgen import files
+from condgen.mosaic import GAP, mosaic
 
 # Blue, orange, grey: told apart by people with any colour vision, on white and on black paper.
 COLOURS = {"cvae": "#3b75c4", "cgan": "#e07b1f", "real": "#7d7d7d"}
@@ -19,20 +20,8 @@ CURVES = {
     "cvae": ("epoch", "train_loss", "val_loss"),
     "cgan": ("epoch", "d_loss", "g_loss", "d_real", "d_fake"),
 }  # what `training_curves` draws
-GAP = 2  # pixels between two pictures of a mosaic
 FRAME_MS = 160  # how long an animation shows an epoch
 LAST_MS = 2500  # and how long the last one
-
-
-def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 `[n, h, w]` -> one picture, uint8, row by row, on dark grey."""
-    n, h, w = images.shape
-    rows = -(-n // columns)
-    sheet = np.full((rows * (h + GAP) + GAP, columns * (w + GAP) + GAP), 48, np.uint8)
-    for i, image in enumerate(images):
-        top, left = GAP + i // columns * (h + GAP), GAP + i % columns * (w + GAP)
-        sheet[top : top + h, left : left + w] = image
-    return sheet
 
 
 def first_of_each_class(images: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

@@ -28,7 +28,8 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
-from condgen import figures, files
+from condgen import files
+from condgen.mosaic import mosaic
 from condgen.tracking import journal, lineage, registry
 from condgen.tracking.address import address, bare, line
 from condgen.tracking.journal import Event
@@ -199,7 +200,7 @@ class Delivery:
         else:
             images = np.load(self.folder / event["file"], allow_pickle=False)
             self.store.client.log_image(
-                run, figures.mosaic(images, columns=10), key="samples",
+                run, mosaic(images, columns=10), key="samples",
                 step=step, timestamp=event["at"], synchronous=True,
             )  # fmt: skip
 
