@@ -25,11 +25,11 @@ full: setup
 test: setup
 	python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
-# Speed beside the usual loop and the matrix products alone; 8 minutes, on a machine that does nothing else.
+# Speed beside the usual loop and the matrix products alone; 7 minutes, on a machine that does nothing else.
 bench: setup
 	python tests/benchmarks/bench.py
 
-# What tracking and resuming cost a training; 10 minutes, likewise.
+# What tracking and resuming cost a training; 11 minutes, likewise.
 bench-overhead: setup
 	python tests/benchmarks/overhead.py
 

@@ -77,14 +77,9 @@ def machine() -> dict:
 
 def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
     """Images a second of the usual loop and of ours, in turn, and of the matrix products alone."""
-    kind, p = (
-        {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name],
-        ours.parameters(name),
-    )
-    contenders = {
-        "usual": kind(p, folder, len(split.validation)),
-        "ours": Ours(name, split),
-    }
+    kind = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name]
+    p = ours.parameters(name)
+    contenders = {"usual": kind(p, folder, len(split.validation)), "ours": Ours(name, split)}
     seconds: dict[str, list[float]] = {"usual": [], "ours": []}
     for _ in range(rounds + 1):  # the first epoch of each warms up
         for who, contender in contenders.items():
@@ -203,7 +198,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each contender, in turn")
     options = parser.parse_args()
     # For both: OpenMP's threads are shared in a process, and whether they flush denormals cannot be changed
-    # once they run. So the usual loop is spared what slows it down in long trainings.
+    # once they run. So the usual loop is spared what can slow it down in long trainings.
     training.choose_device(params.read_threads(ours.PARAMS))
     split = ours.load()
     results = {

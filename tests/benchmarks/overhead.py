@@ -1,4 +1,4 @@
-"""What tracking and resuming cost a default training: each with and without, in turn. About 10 minutes, on a
+"""What tracking and resuming cost a default training: each with and without, in turn. About 11 minutes, on a
 machine that does nothing else; `make bench-overhead` prints it. Needs the data set of the pipeline.
 """
 
