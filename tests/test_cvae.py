@@ -36,6 +36,16 @@ def test_reconstruction_is_the_bernoulli_log_likelihood_summed_over_pixels(gen):
     torch.testing.assert_close(cvae.reconstruction(logits, x), expected)
 
 
+def test_reconstruction_is_right_where_exponentials_overflow_and_its_slope_is_right_at_zero():
+    # At 0 the formula has corners that cancel; beyond 88 e^l is no float32 any more.
+    logits = torch.tensor([[-500.0, -90.0, -1e-4, 0.0, 1e-4, 90.0, 500.0]], requires_grad=True)
+    x = torch.tensor([[0.0, 1.0, 0.25, 0.25, 0.25, 0.0, 1.0]])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
+    torch.testing.assert_close(cvae.reconstruction(logits, x), expected)
+    (slope,) = torch.autograd.grad(cvae.reconstruction(logits, x).sum(), logits)
+    torch.testing.assert_close(slope, (logits.sigmoid() - x).detach())
+
+
 def test_the_elbo_agrees_with_torch_distributions(model, gen):
     x, y = batch(gen)
     eps = torch.randn(len(x), 2, generator=gen)

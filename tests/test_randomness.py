@@ -29,7 +29,7 @@ def test_the_global_generator_is_left_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("rate", [0.0, 0.002, 0.25, 0.3, 0.5, 0.9, 0.95])
 def test_a_dropout_mask_drops_its_share_and_keeps_the_mean(rate, gen):
     mask = dropout_mask(rate, (400, 501), gen)
     assert mask.shape == (400, 501)

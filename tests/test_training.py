@@ -148,7 +148,7 @@ def test_the_log_of_a_resumed_training_hears_of_the_epochs_before(draws):
 
 
 def test_divergence_stops_with_the_loss_the_epoch_and_the_step():
-    mean = training.Mean()
+    mean = training.Mean(9)
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.ones(3)})
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.tensor([1, float("inf"), float("nan")])})
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.full((3,), float("nan"))})
@@ -164,7 +164,7 @@ def test_divergence_stops_with_the_loss_the_epoch_and_the_step():
 
 
 def test_divergence_that_only_validation_sees_is_said_after_its_epoch():
-    mean = training.Mean()
+    mean = training.Mean(5)
     mean.add({"loss": torch.full((5,), float("nan"))})  # all validation images at once: there are no steps
 
     def epochs():
@@ -187,7 +187,7 @@ def test_a_learning_rate_that_is_too_high_stops_within_an_epoch(name, split, cva
 
 
 def test_a_mean_is_over_images_not_over_batches():
-    mean = training.Mean()
+    mean = training.Mean(40)
     mean.add({"loss": torch.full((30,), 1.0)})
     mean.add({"loss": torch.full((10,), 4.0)})
     assert mean.read("train_") == {"train_loss": pytest.approx(1.75)}

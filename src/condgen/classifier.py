@@ -129,7 +129,7 @@ def train(
     for epoch in range(state.epoch + 1, p.epochs + 1):
         shuffle = generator(p.seed, "classifier/shuffle", epoch, device)
         drop = generator(p.seed, "classifier/dropout", epoch, device)
-        mean = Mean()
+        mean = Mean(len(images))
         batches = data.batches(images.x, images.y, p.batch_size, shuffle)
         for x, y in progress.batches(epoch, batches, count):
             features = model.features(x)

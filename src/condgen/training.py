@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -14,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
-from condgen import data, files
+from condgen import data, files, memory
 from condgen.adam import Adam
 from condgen.errors import UserError
 from condgen.randomness import generator
@@ -30,8 +31,9 @@ def choose_device(threads: int) -> torch.device:
     Also sets how the CPU computes. `threads`: sums are split among them, so their number decides the last
     bits of results, here and in NumPy's and SciPy's libraries; OMP_NUM_THREADS does not count. Denormals
     are flushed to zero: the all-black border pixels drive Adam's moments there, and arithmetic on them
-    makes an epoch up to twice as slow.
+    makes an epoch up to twice as slow. So does memory that comes and goes (`memory.keep_freed`).
     """
+    memory.keep_freed()
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
     threadpool_limits(threads)
@@ -261,24 +263,32 @@ class Diverged(ArithmeticError):
 
 
 class Mean:
-    """Means over an epoch's images. Adding queues no work on the device, which is read once an epoch."""
+    """Means over an epoch's images. Adding waits for nothing on the device, which is read once an epoch.
 
-    def __init__(self) -> None:
-        self.values: dict[str, list[Tensor]] = {}
+    images: how many will be added, at most.
+    """
+
+    def __init__(self, images: int):
+        self.images, self.ends = images, [0]
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Adds a batch: each value of each of its images, `[b]`, detached."""
-        for name, value in values.items():
-            self.values.setdefault(name, []).append(value)
+        """Adds a batch: each value of each of its images, `[b]`, detached; the same names each time."""
+        batch = torch.stack(tuple(values.values()))
+        if len(self.ends) == 1:
+            # All of it at once: small tensors that stay, made between a step's large ones that go, would
+            # leave holes in memory that nothing fits into, up to 300 MB of them.
+            self.names, self.values = list(values), batch.new_empty(len(values), self.images)
+        self.ends.append(self.ends[-1] + batch.shape[1])
+        self.values[:, self.ends[-2] : self.ends[-1]] = batch
 
     def read(self, prefix: str = "") -> Numbers:
         """Means over all images added, as floats. Raises Diverged with the step where one is not finite."""
         # float64 on the CPU: float32 would round sums over an epoch, and MPS has nothing wider.
-        values = {name: torch.cat(batches).cpu().double() for name, batches in self.values.items()}
+        values = dict(zip(self.names, self.values[:, : self.ends[-1]].cpu().double(), strict=True))
         for name, value in values.items():
             bad = value.isfinite().logical_not().nonzero()
             if len(bad):
-                first, ends = int(bad[0]), torch.tensor([len(b) for b in self.values[name]]).cumsum(0)
-                step = int((ends <= first).sum()) + 1 if len(ends) > 1 else None
+                first, steps = int(bad[0]), len(self.ends) - 1
+                step = bisect_right(self.ends, first) if steps > 1 else None
                 raise Diverged(prefix + name, float(value[first]), step)
         return {prefix + name: float(value.mean()) for name, value in values.items()}

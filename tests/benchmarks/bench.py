@@ -52,7 +52,7 @@ class Ours:
         if self.name == "cvae":
             cvae.train_step(model, optimizers["model"], x, y, torch.randn(b, self.p.latent_dim))
         elif self.name == "cgan":
-            z, masks = next(cgan.draw_noise(self.p, torch.Generator()))
+            z, masks = cgan.draw_noise(self.p, torch.Generator())
             cgan.train_step(model, (optimizers["G"], optimizers["D"]), x, y, z, masks, self.p)
         else:
             model.logits(model.features(x)).sum().backward()
@@ -197,8 +197,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each contender, in turn")
     options = parser.parse_args()
-    # For both: OpenMP's threads are shared in a process, and whether they flush denormals cannot be changed
-    # once they run. So the usual loop is spared what can slow it down in long trainings.
+    # For both: OpenMP's threads and malloc's heap are shared in a process, and whether the threads flush
+    # denormals cannot be changed once they run. So the usual loop is spared what can slow it down.
     training.choose_device(params.read_threads(ours.PARAMS))
     split = ours.load()
     results = {
