@@ -29,7 +29,7 @@ test: setup
 bench: setup
 	python tests/benchmarks/bench.py
 
-# What tracking and resuming cost a training; 11 minutes, likewise.
+# What tracking and resuming cost a training; 15 minutes, likewise.
 bench-overhead: setup
 	python tests/benchmarks/overhead.py
 

@@ -173,3 +173,12 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(root):
         while psutil.pid_exists(pid):
             assert time.monotonic() < end, "the stage goes on without DVC"
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize("main", ["lambda: None", "lambda: open('no such file')"])
+def test_a_stage_ends_without_a_search_for_garbage(checkout, main):
+    """That of the interpreter, a second after PyTorch's import. What is registered first is called last."""
+    at_exit = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 1000))"
+    stage = f"from condgen import preflight; preflight.check_params = bool; preflight.run({main})"
+    program = f"import sys; sys.path.insert(0, 'src'); {at_exit}; {stage}"
+    assert run(checkout, "-c", program).stdout == "True\n"

@@ -73,7 +73,7 @@ class Pass:
     def __init__(self, mlp: MLP, h: Tensor, masks: tuple[Tensor, Tensor]):
         self.layers = (mlp.hidden1, mlp.hidden2, mlp.out)
         self.inputs, self.slopes = [h], []  # of each layer; of each activation with its dropout
-        for layer, mask in zip(self.layers, masks):  # noqa: B905, the last has neither
+        for layer, mask in zip(self.layers[:2], masks, strict=True):
             a = dense.forward(layer, h)
             slope = dense.leaky_slope(a, mlp.leak, mask)
             h = a.mul_(slope)

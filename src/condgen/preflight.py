@@ -7,7 +7,9 @@ No output depends on this module, so no stage lists it in its `deps`. It is writ
 interpreter since 2.7 can read: an old one must be able to say that it is too old.
 """
 
+import atexit
 import errno
+import gc
 import os
 import sys
 
@@ -151,6 +153,7 @@ def run(main):
     """
     from condgen.errors import UserError
 
+    atexit.register(_freeze)
     package = os.path.dirname(os.path.abspath(__file__))
     os.chdir(os.path.join(package, "..", ".."))
     try:
@@ -172,6 +175,12 @@ def run(main):
         fail("%s: %s" % (error.filename or "a file could not be written", error.strerror))
     except KeyboardInterrupt:
         fail("interrupted")
+
+
+def _freeze():
+    """Spares the end of the interpreter its search for garbage: a second of it, where PyTorch is imported."""
+    if "triton" not in sys.modules:  # it would call what was not searched leaked, in 30 lines
+        gc.freeze()
 
 
 _problem = problem()

@@ -1,5 +1,7 @@
 """`python -m condgen.tracking JOURNAL`: the courier of one stage, which `courier.start` starts."""
 
+import atexit
+import gc
 import os
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from condgen.tracking import courier
 def main() -> None:
     if hasattr(os, "nice"):
         os.nice(courier.NICE)
+    atexit.register(gc.freeze)  # a stage waits for this process to be over: see `preflight`
     stage_ended = threading.Event()
 
     def wait() -> None:
