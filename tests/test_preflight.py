@@ -117,6 +117,22 @@ def test_every_stage_goes_through_the_checks(root, stage):
     assert text.endswith('if __name__ == "__main__":\n    condgen.preflight.run(main)\n')
 
 
+@pytest.mark.parametrize(("folder", "is_stage"), [("stages", True), ("tests", False)])
+def test_a_stage_and_nothing_else_starts_its_courier_before_its_imports(
+    checkout, tmp_path_factory, folder, is_stage
+):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    program = checkout / folder / "any.py"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(
+        f"import os, sys; sys.path.insert(0, {str(checkout / 'src')!r}); import condgen.preflight\n"
+        "assert 'torch' not in sys.modules\n"
+        "from condgen.tracking import courier; print(courier._ahead and courier._ahead.args[-1], os.getcwd())"
+    )
+    said = run(elsewhere, str(program)).stdout.split()
+    assert said == ([str(checkout / "outbox"), str(checkout)] if is_stage else ["None", str(elsewhere)])
+
+
 def test_a_stage_imports_the_package_of_its_own_checkout(checkout):
     # An editable install points at another checkout; a queued experiment must not run that one's code.
     (checkout / "src/condgen/errors.py").write_text('raise SystemExit("my own copy")')

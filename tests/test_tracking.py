@@ -279,6 +279,36 @@ def test_a_courier_that_was_killed_is_replaced_once(place, root):
     assert not journals(place)
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_courier_that_was_started_ahead_brings_the_journal_unless_it_was_killed(place, monkeypatch, killed):
+    courier.start_ahead()
+    ahead = courier._ahead
+    if killed:
+        ahead.kill()
+        ahead.wait()
+    process, others = courier._process, []
+    monkeypatch.setattr(courier, "_process", lambda: others.append(process()) or others[-1])
+    with tracking.stage("sample") as run:
+        run.numbers({"a": 1.0})
+    assert len(others) == killed
+    _, found = runs(place)
+    assert found["sample"].info.status == "FINISHED"
+    assert found["sample"].data.metrics == {"a": 1.0}
+    assert not journals(place)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_a_courier_that_was_started_ahead_leaves_at_once_where_there_is_no_journal(place, seconds):
+    (place / tracking.OUTBOX).touch()
+    courier.start_ahead()
+    ahead = courier._ahead
+    time.sleep(seconds)  # it imports MLflow
+    start = time.monotonic()
+    with tracking.stage("sample"):
+        assert ahead.returncode == 0
+    assert time.monotonic() - start < 1, "the stage waited for an import that nobody needs"
+
+
 def test_what_killed_processes_left_in_the_outbox_is_swept_and_nothing_else(place):
     outbox = place / tracking.OUTBOX
     for name in (".new", f"{journal.GONE}half", "2026-waiting"):

@@ -1,7 +1,8 @@
 """What has to hold before a stage does any work, and how a stage ends.
 
-Importing this module checks the interpreter and the packages; `run` checks all of params.yaml, so that
-a wrong value in the last stage's section is said before the first stage trains for minutes.
+Importing this module checks the interpreter and the packages, and in a stage starts its courier; `run`
+checks all of params.yaml, so that a wrong value in the last stage's section is said before the first stage
+trains for minutes.
 
 No output depends on this module, so no stage lists it in its `deps`. It is written in Python that every
 interpreter since 2.7 can read: an old one must be able to say that it is too old.
@@ -154,8 +155,7 @@ def run(main):
     from condgen.errors import UserError
 
     atexit.register(_freeze)
-    package = os.path.dirname(os.path.abspath(__file__))
-    os.chdir(os.path.join(package, "..", ".."))
+    package = _enter_checkout()
     try:
         # A check imports every section's code, which takes seconds: one is enough for the same files.
         state = _digest(
@@ -183,6 +183,24 @@ def _freeze():
         gc.freeze()
 
 
+def _is_stage():
+    """Whether this process is a stage, and not a test or a command that imports one."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    return path is not None and os.path.basename(os.path.dirname(os.path.abspath(path))) == "stages"
+
+
+def _enter_checkout():
+    """Works in the root of this module's checkout from here on. Returns the package's path."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    os.chdir(os.path.join(package, "..", ".."))
+    return package
+
+
 _problem = problem()
 if _problem is not None:
     fail(_problem)
+if _is_stage():
+    _enter_checkout()
+    from condgen.tracking import courier
+
+    courier.start_ahead()  # it takes seconds, as what a stage imports next does

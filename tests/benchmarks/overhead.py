@@ -27,7 +27,7 @@ EPOCHS = 15  # of one that keeps its state, and as many of the same that does no
 
 
 def tracked(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Seconds of the stage train_cvae with and without tracking: its epochs but the first, and what follows.
+    """Seconds of the stage train_cvae with and without tracking: to the end of its epochs, and what follows.
 
     Then the stage draws and measures, and what MLflow does not have yet is delivered while the stage waits.
     """
@@ -43,25 +43,25 @@ def tracked(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[float]
             shutil.rmtree(outbox) if outbox.is_dir() else outbox.unlink(missing_ok=True)
             if which == "without":
                 outbox.write_text("A file where tracking wants a folder: nothing is tracked.\n")
-            first, last, end = _stage(clone)
-            training[which].append(last - first)
+            start, last, end = _stage(clone)
+            training[which].append(last - start)
             ending[which].append(end - last)
     return training, ending
 
 
 def _stage(clone: Clone) -> tuple[float, float, float]:
-    """When the first epoch was over, when the last one, and when the stage."""
-    ends = []
+    """When the stage began, when its last epoch was over, and when the stage was."""
+    start, last = time.perf_counter(), None
     with subprocess.Popen(
         [sys.executable, "stages/train_cvae.py"], cwd=clone.path, env=clone.env,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         for line in process.stdout:
             if re.match(r"cvae \d+/", line):
-                ends.append(time.perf_counter())
-    if process.returncode or not ends:
+                last = time.perf_counter()
+    if process.returncode or last is None:
         raise SystemExit(f"the stage failed in {clone.path}")
-    return ends[0], ends[-1], time.perf_counter()
+    return start, last, time.perf_counter()
 
 
 class Nobody:
@@ -110,7 +110,7 @@ def main() -> None:
             show(f"resuming, {name}", resumable(name, split, Path(folder)))
         del split
         epochs, ending = tracked(Path(folder) / "clone")
-    show("tracking, the epochs of train_cvae", epochs)
+    show("tracking, train_cvae to the end of its epochs", epochs)
     show("tracking, what follows them", ending)
 
 

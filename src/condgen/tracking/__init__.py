@@ -247,6 +247,7 @@ def _start(name: str, stages: Mapping[str, Any]) -> tuple[Run, subprocess.Popen 
         )
     except Exception as error:
         courier.say(f"{root() / OUTBOX} cannot be written ({address.line(error)}): this stage runs untracked")
+        courier.dismiss()
         return Run(), None
     try:
         return Run(journal, read), courier.start(journal.folder)

@@ -16,22 +16,63 @@ from filelock import Timeout
 
 from condgen.tracking import journal
 from condgen.tracking.address import line
+from condgen.tracking.journal import OUTBOX
 from condgen.tracking.provenance import PACKAGE, root
 
 POLL_SECONDS = 5.0  # each delivery takes a processor from training for a moment
 RETRY_SECONDS = 10.0  # after a failure
 BACKLOG_SECONDS = 5.0  # for journals of other executions, once the stage has ended and waits
-NICE = 19  # training comes first: at 5, importing MLflow made its first epoch 2 seconds longer
+NICE = 19  # training comes first, and its threads wait for one another
+
+_ahead: subprocess.Popen | None = None  # the courier of the journal that is still to come
+
+
+def start_ahead() -> None:
+    """Starts a courier before there is a journal, so that it imports MLflow while a stage imports PyTorch."""
+    global _ahead
+    try:
+        _ahead = _process()
+    except OSError:
+        pass  # `start` tries again, and its caller says why
 
 
 def start(folder: Path) -> subprocess.Popen:
-    """Starts a courier for a journal. It leaves by itself when all is delivered or cannot be."""
+    """Gives a journal its courier, which leaves by itself when all is delivered or cannot be."""
+    global _ahead
+    carrier, _ahead = _ahead, None
+    if carrier is None or not _tell(carrier, folder):
+        carrier = _process()
+        _tell(carrier, folder)
+    return carrier
+
+
+def dismiss() -> None:
+    """Sends away the courier that was started ahead: there will be no journal."""
+    global _ahead
+    carrier, _ahead = _ahead, None
+    if carrier is not None:
+        carrier.stdin.close()
+        carrier.wait()
+
+
+def _tell(carrier: subprocess.Popen, folder: Path) -> bool:
+    """Names the journal. False: somebody killed the courier."""
+    try:
+        carrier.stdin.write(os.fsencode(folder.name) + b"\n")
+    except BrokenPipeError:
+        carrier.stdin.close()
+        return False
+    return True
+
+
+def _process() -> subprocess.Popen:
     own = os.environ.get("PYTHONPATH")
     return subprocess.Popen(
-        [sys.executable, "-m", __package__, str(folder)],
+        [sys.executable, "-m", __package__, str(root() / OUTBOX)],
         # The package of the stage's own checkout; not its folder, which may be deleted.
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE.parent), own]))},
         cwd=root(),
+        bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         # Ctrl-C is for the stage, whose last words are still to be delivered. Not a session of its own:
@@ -50,23 +91,27 @@ class Courier:
         self.failing = False
         self.given_up: set[Path] = set()
 
-    def run(self, stage_ended: threading.Event) -> None:
+    def run(self, stage_ended: threading.Event, begun: Callable[[], object] = lambda: None) -> None:
+        """begun: called once, after the first attempt to tell MLflow that the stage has begun."""
         from condgen.tracking.store import FIRST, patience
 
         patience(*FIRST)
         journal.sweep(self.folder.parent)
         try:
-            self._run(stage_ended)
+            self._run(stage_ended, begun)
         except Timeout:
             pass  # the stage was quicker than this process, and somebody else took its journal
 
-    def _run(self, stage_ended: threading.Event) -> None:
+    def _run(self, stage_ended: threading.Event, begun: Callable[[], object]) -> None:
         with self.own:
             self._others(lambda folder: journal.execution(folder) == journal.execution(self.folder))
-            while not self._advance(last=stage_ended.is_set()):
+            done = self._advance(last=stage_ended.is_set())
+            begun()
+            while not done:
                 if not self.failing and not stage_ended.is_set():
                     self._others(most=1)
                 stage_ended.wait(RETRY_SECONDS if self.failing else POLL_SECONDS)
+                done = self._advance(last=stage_ended.is_set())
             if not self.failing:
                 self._others(seconds=BACKLOG_SECONDS)
 
