@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = commands.add_parser("compare", help="one table of all finished runs: mean and spread over seeds")
     c.add_argument("--metric", action="append", metavar="NAME", help=f"any of a run's; default {METRICS}")
+    c.add_argument("--claims", action="store_true", help="judge the article's claims by intervals over seeds")
     c.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     c.add_argument("--png", type=Path, metavar="FILE", help="draw the table")
     c.set_defaults(run=compare)
@@ -101,6 +102,10 @@ def compare(arguments: argparse.Namespace) -> None:
     metrics = compare.choose(arguments.metric or METRICS, runs)
     differing, rows = compare.group(runs, metrics)
     print(compare.text(differing, rows))
+    if arguments.claims:
+        from condgen import replication
+
+        print("\n" + replication.verdicts(replication.rows(runs)))
     if arguments.csv:
         files.write(arguments.csv, compare.as_csv(rows).encode())
     if arguments.png:

@@ -15,7 +15,7 @@ import yaml
 from condgen import params
 
 # Modules that change no output, and so are no part of what makes two runs comparable.
-NO_OUTPUT = {"preflight", "serving", "drawing", "compare", "__main__", "__init__"}
+NO_OUTPUT = {"preflight", "serving", "drawing", "compare", "replication", "__main__", "__init__"}
 PACKAGE = Path(__file__).resolve().parents[1]
 
 

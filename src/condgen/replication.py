@@ -1,0 +1,58 @@
+"""Do the article's claims hold over training runs? Judged as in the report, by intervals over seeds."""
+
+from collections.abc import Mapping, Sequence
+
+from scipy.stats import t as student
+
+from condgen import claims
+from condgen.compare import Finished, Row, group
+
+METRICS = sorted(
+    {f"{name}.{c.metric}" for a in claims.CLAIMS for c in a.comparisons for name in (c.left, c.right)}
+)
+"""What the claims are tested by, with the set of images: cvae.recall."""
+
+
+def intervals(row: Row) -> dict[str, dict[str, claims.Interval]]:
+    """Set -> metric -> 95 % interval of its mean over training runs (Student's t), None for one seed.
+
+    It holds what differs from run to run, the choice of images with it; those of a single run's report hold
+    the images only.
+    """
+    found: dict[str, dict[str, claims.Interval]] = {name: {} for name in ("cvae", "cgan", "real")}
+    n = len(row.seeds)
+    for metric, (value, spread) in row.values.items():
+        name, key = metric.split(".", 1)
+        half = None if spread is None else float(student.ppf(0.975, n - 1)) * spread / n**0.5
+        found[name][key] = None if half is None else (value - half, value + half)
+    return found
+
+
+def rows(runs: Sequence[Finished]) -> list[Row]:
+    """A row for each setting, with those of METRICS that some run has: a short training lacks some."""
+    return group(runs, [metric for metric in METRICS if any(metric in run.metrics for run in runs)])[1]
+
+
+def verdicts(rows: Sequence[Row]) -> str:
+    """The article's claims for each setting, judged as in the report, by intervals over seeds."""
+    lines = []
+    for row in rows:
+        setting = "".join(f"{key}={value}, " for key, value in row.settings.items())
+        n = len(row.seeds)
+        if n == 1:
+            lines.append(f"{setting}one seed: no interval over seeds, so nothing can be told")
+            continue
+        lines.append(f"{setting}{n} seeds, 95 % intervals of the mean over seeds:")
+        ranges = intervals(row)
+        for judged in claims.judge(ranges):
+            why = f" ({judged['reason']})" if judged["reason"] else ""
+            lines.append(f"  {judged['claim']} {judged['verdict']}{why}")
+            for c in judged["comparisons"]:
+                below, above = (_cell(ranges, c[side], c["metric"]) for side in ("below", "above"))
+                lines.append(f"    {c['metric']}: {below} < {above}: {c['outcome']}")
+    return "\n".join(lines)
+
+
+def _cell(ranges: Mapping[str, Mapping[str, claims.Interval]], name: str, metric: str) -> str:
+    interval = ranges[name].get(metric)
+    return f"{name} [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else f"{name} (unmeasured)"

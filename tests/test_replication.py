@@ -1,0 +1,73 @@
+"""The article's claims over seeds: intervals of the mean over training runs, and the report's own rule."""
+
+import pytest
+from scipy import stats
+
+from condgen import claims, compare, replication
+
+STEADY = {"picture_change": 0.01, "reading_change": 0.005, "class_accuracy": 0.99, "recall": 0.1,
+          "coverage": 0.2, "pairwise_ssim": 0.6}  # fmt: skip
+LIVELY = {"picture_change": 0.1, "reading_change": 0.2, "class_accuracy": 0.9, "recall": 0.5,
+          "coverage": 0.5, "pairwise_ssim": 0.4}  # fmt: skip
+REAL = {"class_accuracy": 0.997, "recall": 0.9, "coverage": 0.9, "pairwise_ssim": 0.3}
+
+
+def rows(seeds, spread, without=(), **settings):
+    """Runs around known means, `spread` apart."""
+    runs = []
+    for i in range(seeds):
+        off = spread * (i - (seeds - 1) / 2)
+        metrics = {
+            f"{name}.{key}": value + off
+            for name, means in {"cvae": STEADY, "cgan": LIVELY, "real": REAL}.items()
+            for key, value in means.items()
+            if key not in without
+        }
+        runs.append(compare.Finished(f"run{i}", i, {"seed": str(i)} | settings, metrics))
+    return replication.rows(runs)
+
+
+def test_an_interval_is_that_of_a_mean_of_few_runs():
+    (row,) = rows(5, 0.01)
+    values = [STEADY["recall"] + 0.01 * i for i in (-2, -1, 0, 1, 2)]
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert replication.intervals(row)["cvae"]["recall"] == pytest.approx(tuple(expected))
+
+
+def test_every_metric_of_a_claim_is_looked_at_and_a_clear_case_is_judged_as_a_reader_would():
+    (row,) = rows(3, 1e-4)
+    verdicts = [judged["verdict"] for judged in claims.judge(replication.intervals(row))]
+    assert verdicts == ["holds", "holds", "holds", "holds"]
+    text = replication.verdicts([row])
+    assert text.splitlines()[0] == "3 seeds, 95 % intervals of the mean over seeds:"
+    for claim in claims.CLAIMS:
+        assert f"  {claim.text} holds\n" in text
+    assert "    recall: cvae [0.09975, 0.1002] < cgan [0.4998, 0.5002]: met" in text
+
+
+def test_seeds_that_differ_more_than_the_models_tell_nothing():
+    (row,) = rows(3, 0.5)
+    text = replication.verdicts([row])
+    assert text.count("cannot tell (intervals overlap)") == len(claims.CLAIMS)
+
+
+def test_one_seed_tells_nothing_of_other_training_runs():
+    (row,) = rows(1, 0.0)
+    assert set(replication.intervals(row)["cgan"].values()) == {None}
+    assert replication.verdicts([row]) == "one seed: no interval over seeds, so nothing can be told"
+
+
+def test_each_setting_is_judged_by_itself():
+    two = rows(2, 1e-5, lr="0.1") + rows(1, 0, lr="0.2")
+    for row, lr in zip(two, ("0.1", "0.2"), strict=True):
+        row.settings["lr"] = lr
+    heads = [line for line in replication.verdicts(two).splitlines() if not line.startswith(" ")]
+    assert heads[0].startswith("lr=0.1, 2 seeds, 95 %")
+    assert heads[1].startswith("lr=0.2, one seed: ")
+
+
+def test_what_a_short_training_does_not_measure_is_open():
+    (row,) = rows(3, 1e-4, without=["picture_change"])
+    text = replication.verdicts([row])
+    assert "    picture_change: cvae (unmeasured) < cgan (unmeasured): open" in text
+    assert "  The CVAE is relatively stable. cannot tell (intervals overlap)\n" in text
