@@ -90,7 +90,7 @@ def test_every_array_of_bytes_survives_as_idx(array):
 
 @given(st.dictionaries(NAMES, hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, min_side=0)), min_size=1))
 def test_arrays_survive_the_way_through_npz(folder, arrays):
-    assume(not {"file", "path"} & arrays.keys())  # arguments of their own, of np.savez and write_npz
+    assume("path" not in arrays)  # an argument of its own
     files.write_npz(folder / "a.npz", **arrays)
     for name, found in zip(arrays, files.read_npz(folder / "a.npz", *arrays), strict=True):
         assert found.dtype == arrays[name].dtype
