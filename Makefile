@@ -2,6 +2,7 @@
 # make test    set up, then run the tests             make lint   check style
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
+# make seeds   five trainings of both models: is it luck?
 # make bench, bench-overhead   speed and memory         make audit  known vulnerabilities of what is pinned
 PYTHON ?= python3
 PORT ?= 5000
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints readme
+.PHONY: repro full seeds test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints readme
 
 repro: setup
 	dvc repro
@@ -20,6 +21,13 @@ repro: setup
 full: setup
 	dvc repro --force --single-item download
 	dvc repro
+
+# Is it luck? Trains both models with five seeds, one after another, half an hour; then `make readme`.
+seeds: setup
+	dvc exp run --queue -S seed=0,1,2,3,4
+	dvc exp run --run-all
+	python -m condgen compare --claims
+	python tests/update_seeds.py
 
 # With the lines of the package that no test of this process ran (stages and couriers are other processes).
 test: setup

@@ -1,12 +1,14 @@
 """Writes the table of results into README.md and copies its pictures to docs/. `make readme` calls it."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
-from condgen import files, report
+from condgen import claims, compare, figures, files, metrics, replication, report
 
 ROOT = Path(__file__).resolve().parents[1]
+SEEDS = ROOT / "docs/seeds.csv"
 BLOCK = "<!-- {0}: written by `make readme` -->\n", "\n<!-- end of {0} -->"
 PICTURES = {
     "data/plots/sample/article_table.png": "docs/article_table.png",
@@ -23,8 +25,44 @@ def blocks() -> dict[str, str]:
     return {
         "claims": report.claims_markdown(results),
         "numbers": "\n\n".join(numbers),
+        "seeds": seeds_markdown(SEEDS),
         "speed": speed_markdown(speed),
     }
+
+
+def seeds_markdown(path: Path) -> str:
+    """What `make seeds` wrote: the claims by intervals over seeds, and each metric's mean ± deviation."""
+    (cells,) = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    values = {
+        key.removesuffix("_mean"): (float(value), float(cells[key.removesuffix("_mean") + "_sd"]))
+        for key, value in cells.items()
+        if key.endswith("_mean")
+    }
+    row = compare.Row({}, [str(i) for i in range(int(cells["seeds"]))], values)
+    lines = [f"| The article says | Over {len(row.seeds)} seeds |", "|---|---|"]
+    for judged in claims.judge(replication.intervals(row)):
+        tests = "; ".join(
+            f"{report.metric_name(c['metric'])}: {figures.NAMES[c['below']]} < {figures.NAMES[c['above']]} "
+            f"({c['outcome']})"
+            for c in judged["comparisons"]
+        )
+        verdict = f"**{judged['verdict']}**" + (f", {judged['reason']}" if judged["reason"] else "")
+        lines.append(f"| {judged['claim']} | {verdict}: {tests} |")
+    lines += [
+        "",
+        f"| Mean ± standard deviation over {len(row.seeds)} seeds | CVAE | CGAN |",
+        "|---|---:|---:|",
+    ]
+    for metric in metrics.METRICS:
+        both = (
+            " ± ".join(
+                f"{number * metric.scale:.{metric.digits}f}" for number in values[f"{name}.{metric.key}"]
+            )
+            for name in ("cvae", "cgan")
+        )
+        arrow = report.ARROWS[metric.better]
+        lines.append(f"| {metric.name} ({metric.unit}){arrow} | {' | '.join(both)} |")
+    return "\n".join(lines)
 
 
 def speed_markdown(bench: dict) -> str:
