@@ -273,12 +273,12 @@ def test_a_pipeline_that_is_killed_everywhere_comes_to_the_same_files(root, tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_pipeline_that_is_killed_four_times_comes_to_the_same_files(root, tmp_path):
-    quick = {"cvae__epochs": 8, "cgan__epochs": 12}
+    quick = {"cvae__epochs": 20, "cgan__epochs": 40}
     undisturbed = new_clone(root, tmp_path / "undisturbed" / "condgen", **quick)
     everything_anew(undisturbed, 1)
     beside = Repro(undisturbed, "sample")
     # Seconds in which kills shall land, not what stages take; the first two or three are imports.
-    typical = {"download": 5, "train_cvae": 8, "train_cgan": 8, "sample": 5}
+    typical = {"download": 4, "train_cvae": 8, "train_cgan": 8, "sample": 3}
     disturbed = Disturbed(new_clone(root, tmp_path / "disturbed" / "condgen", **quick), typical, "sample")
     everything_anew(disturbed.clone, 1)
     ways = {"download": "terminate", "train_cvae": "everything", "train_cgan": "dvc", "sample": "everything"}
