@@ -55,6 +55,22 @@ def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_pat
     assert sorted(os.listdir(tmp_path)) == [".a.x7_", ".gitignore", "below"]
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no processes of which only their parent does not know")
+def test_what_a_killed_process_left_is_swept_before_its_parent_knows(tmp_path):
+    half = "from condgen import files; print(files.unfinished('a'), flush=True); import time; time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", half], cwd=ROOT / "src", stdout=subprocess.PIPE, text=True
+    ) as child:
+        left = tmp_path / f"{child.stdout.readline().strip()}x7_"
+        left.write_bytes(b"half")
+        files.sweep(tmp_path)
+        assert left.exists(), "it still writes"
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        files.sweep(tmp_path)
+        assert not left.exists()
+
+
 def test_permissions_are_those_of_an_ordinary_file(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     files.write(tmp_path / "ours", b"")
