@@ -276,15 +276,13 @@ def test_a_pipeline_that_is_killed_four_times_comes_to_the_same_files(root, tmp_
     quick = {"cvae__epochs": 20, "cgan__epochs": 40}
     undisturbed = new_clone(root, tmp_path / "undisturbed" / "condgen", **quick)
     everything_anew(undisturbed, 1)
-    beside = Repro(undisturbed, "sample")
-    # Seconds in which kills shall land, not what stages take; the first two or three are imports.
-    typical = {"download": 4, "train_cvae": 8, "train_cgan": 8, "sample": 3}
+    typical = Repro(undisturbed, "sample").durations()
     disturbed = Disturbed(new_clone(root, tmp_path / "disturbed" / "condgen", **quick), typical, "sample")
     everything_anew(disturbed.clone, 1)
     ways = {"download": "terminate", "train_cvae": "everything", "train_cgan": "dvc", "sample": "everything"}
     rng = random.Random(SEED)
-    disturbed.round([Moment(stage, rng.uniform(0.5, 1), way) for stage, way in ways.items()])
-    beside.succeeds()
+    # Not later: a stage may take a fifth less than the last time, and nothing comes after the last one.
+    disturbed.round([Moment(stage, rng.uniform(0.3, 0.7), way) for stage, way in ways.items()])
     assert len(disturbed.kills) == len(ways), disturbed.kills
     assert_nothing_is_left(disturbed)
     assert_mlflow_knows(disturbed)
