@@ -191,6 +191,31 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(root):
             time.sleep(0.1)
 
 
+@pytest.mark.skipif(not hasattr(os, "getpgid"), reason="no process groups, by which orphans are known")
+@pytest.mark.parametrize("shell", ['exec "$0" -c "$1"', '"$0" -c "$1"; true'])
+@pytest.mark.parametrize("outer", [{}, {"DVC_STAGE": "outer"}])
+def test_a_stage_whose_dvc_went_during_its_imports_does_not_begin(root, shell, outer):
+    stage = "import sys; sys.stdin.readline(); from condgen import preflight; "
+    stage += "preflight.check_params = bool; preflight._sweep = bool; preflight.run(lambda: print('works'))"
+    dvc = "import os, subprocess, sys; subprocess.run(['sh', '-c', *sys.argv[1:]], "
+    dvc += "env=os.environ | {'DVC_STAGE': 'train_cgan'})"
+    env = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")} | outer
+    for killed in (False, True):
+        with subprocess.Popen(
+            [sys.executable, "-c", dvc, shell, sys.executable, stage],
+            cwd=root / "src", env=env, text=True, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            while not psutil.Process(process.pid).children():
+                time.sleep(0.01)
+            if killed:
+                process.kill()
+                process.wait()
+            said = process.communicate("now\n")
+        gone = "condgen: DVC, which ran this stage, is gone: run 'dvc repro' again\n"
+        assert said == (("", gone) if killed else ("works\n", ""))
+
+
 @pytest.mark.parametrize("main", ["lambda: None", "lambda: open('no such file')"])
 def test_a_stage_ends_without_a_search_for_garbage(checkout, main):
     """That of the interpreter, a second after PyTorch's import. What is registered first is called last."""

@@ -126,15 +126,19 @@ def _sweep():
 def _end_with_dvc():
     """Ends this stage, as SIGTERM does, soon after the DVC that runs it is gone.
 
-    Nobody would record what it still writes, and it would write where the next DVC's stage does.
+    Nobody would record what it still writes, and it would write where the next DVC's stage does. Raises
+    UserError if DVC is gone by now: a stage's imports take seconds.
     """
     import signal
     import threading
     import time
 
+    from condgen.errors import UserError
     from condgen.tracking import provenance
 
     dvc = provenance.runner()
+    if dvc is None:
+        raise UserError("DVC, which ran this stage, is gone: run 'dvc repro' again")
 
     def watch():
         while provenance.alive(dvc):
@@ -165,7 +169,7 @@ def run(main):
             check_params("params.yaml")
             _write(CHECKED, state)
         _sweep()
-        _end_with_dvc()
+        _end_with_dvc()  # just before the stage writes
         main()
     except UserError as error:
         fail(error)

@@ -80,25 +80,38 @@ def _execution() -> str:
 
     It is the process that runs them. A stage started by hand is an execution of its own.
     """
-    process = runner()
+    process = runner() or psutil.Process()
     return f"{platform.node()}-{process.pid}-{_started(process)}"
 
 
-def runner() -> psutil.Process:
-    """The DVC that runs this stage, or this very process if it was started by hand.
+def runner() -> psutil.Process | None:
+    """The DVC that runs this stage; this very process if it was started by hand; None if DVC is gone.
 
-    It is the process that started the stage's shell: DVC gives its stages DVC_STAGE, so the nearest
-    ancestor without it is DVC.
+    DVC starts a shell, which starts the stage, and gives both DVC_STAGE: the nearest ancestor without this
+    value is DVC. It is of the stage's process group; whoever adopts orphans (PID 1, systemd) is not.
     """
-    process = psutil.Process()
-    if "DVC_STAGE" in os.environ:
-        try:
-            above = process.parent()
-            while above is not None:
-                process, above = above, above.parent() if "DVC_STAGE" in above.environ() else None
-        except psutil.Error:
-            pass  # an ancestor that may not be looked into is not our shell
-    return process
+    process = above = psutil.Process()
+    stage = os.environ.get("DVC_STAGE")
+    if stage is None:
+        return process
+    try:
+        while (above := above.parent()) is not None:
+            if _group(above.pid) != _group(process.pid):
+                return None
+            if above.environ().get("DVC_STAGE") != stage:
+                return above
+            process = above
+    except psutil.Error:
+        return process  # an ancestor that may not be looked into is not our shell
+    return None
+
+
+def _group(pid: int) -> int | None:
+    """A process's group; None where there are none (Windows), or it is gone, or may not be asked."""
+    try:
+        return os.getpgid(pid)
+    except (AttributeError, OSError):
+        return None
 
 
 def alive(process: psutil.Process) -> bool:
