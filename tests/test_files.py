@@ -55,7 +55,7 @@ def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_pat
     assert sorted(os.listdir(tmp_path)) == [".a.x7_", ".gitignore", "below"]
 
 
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no processes of which only their parent does not know")
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no os.waitid")
 def test_what_a_killed_process_left_is_swept_before_its_parent_knows(tmp_path):
     half = "from condgen import files; print(files.unfinished('a'), flush=True); import time; time.sleep(60)"
     with subprocess.Popen(

@@ -16,8 +16,8 @@ METRICS = sorted(
 def intervals(row: Row) -> dict[str, dict[str, claims.Interval]]:
     """Set -> metric -> 95 % interval of its mean over training runs (Student's t), None for one seed.
 
-    It holds what differs from run to run, the choice of images with it; those of a single run's report hold
-    the images only.
+    It covers what differs from run to run, the choice of drawn images with it; those of a single run's report
+    cover images only. Test digits and classifier are given: what never differed is a point.
     """
     found: dict[str, dict[str, claims.Interval]] = {name: {} for name in ("cvae", "cgan", "real")}
     n = len(row.seeds)
