@@ -6,7 +6,7 @@ import sys
 # The package of this very checkout: an editable install would import another copy's.
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src"))
 import condgen.preflight  # first: it says in one line what a wrong Python lacks
-from condgen import classifier, data, files, params, resume, tracking, training
+from condgen import classifier, data, files, params, pipeline, resume, tracking, training
 
 
 def main():
@@ -17,8 +17,8 @@ def main():
         images = data.load("data/mnist.npz", split, device)
         run.dataset("data/mnist.npz", images.source, "training")
         state = classifier.start(p, len(images.train), device)
-        recipe = resume.recipe(__file__, "data/mnist.npz", training.machine(device), p, split)
-        checkpoint = resume.Checkpoint(tracking.root(), "train_classifier", recipe)
+        recipe = resume.recipe("train_classifier", "data/mnist.npz", training.machine(device), p, split)
+        checkpoint = resume.Checkpoint(pipeline.root(), "train_classifier", recipe)
         checkpoint.restore(state)
         progress = training.Progress("classifier", p.epochs)
         epochs = classifier.train(state, images, p, progress)

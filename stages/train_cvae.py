@@ -6,7 +6,7 @@ import sys
 # The package of this very checkout: an editable install would import another copy's.
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src"))
 import condgen.preflight  # first: it says in one line what a wrong Python lacks
-from condgen import cvae, data, files, intervals, params, resume, tracking, training
+from condgen import cvae, data, files, intervals, params, pipeline, resume, tracking, training
 
 
 def main():
@@ -17,8 +17,8 @@ def main():
         images = data.load("data/mnist.npz", split, device)
         run.dataset("data/mnist.npz", images.source, "training")
         state = cvae.start(p, seed, device)
-        recipe = resume.recipe(__file__, "data/mnist.npz", training.machine(device), p, split, seed=seed)
-        checkpoint = resume.Checkpoint(tracking.root(), "train_cvae", recipe)
+        recipe = resume.recipe("train_cvae", "data/mnist.npz", training.machine(device), p, split, seed=seed)
+        checkpoint = resume.Checkpoint(pipeline.root(), "train_cvae", recipe)
         checkpoint.restore(state)
         z, labels = training.fixed_noise(seed, p.latent_dim, device)
         progress = training.Progress("cvae", p.epochs)

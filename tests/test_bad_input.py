@@ -387,8 +387,8 @@ def test_a_file_that_is_damaged(checkout, stage, name, damage, said):
     [
         (None, "dvc.yaml is missing"),
         ("stages: [", "dvc.yaml is not YAML"),
-        ("- 1", "dvc.yaml has no stage sample"),
-        ("stages: {sample: 3}", "dvc.yaml has no stage sample"),
+        ("- 1", "dvc.yaml has no stage"),
+        ("stages: {sample: 3}", "dvc.yaml has no stage"),
     ],
 )
 def test_a_pipeline_that_is_none(checkout, text, said):
@@ -665,7 +665,7 @@ def test_a_file_that_may_not_be_read(checkout, monkeypatch, name):
     monkeypatch.setattr("io.open", refuse)  # pathlib's
     monkeypatch.setattr(files, "open", refuse, raising=False)
     with monkeypatch.context() as patch:
-        patch.setattr("condgen.tracking.provenance.hashes", lambda paths: {})
+        patch.setattr("condgen.pipeline.data_hashes", lambda paths: {})
         refused(checkout, lambda: run("evaluate"), f"data/{name} cannot be read: Permission denied")
 
 

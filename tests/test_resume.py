@@ -145,15 +145,29 @@ def test_a_damaged_state_is_dropped_with_a_line(make, tmp_path, damage, capfd):
     assert not path.exists()
 
 
+DVC_YAML = """
+stages:
+  train:
+    deps: [data/set.npz, src/losses, stages/train.py]
+  evaluate:
+    deps: [src/losses, src/report.py, stages/evaluate.py]
+"""
+
+
 @pytest.fixture
 def recipe(tmp_path, cvae_params, monkeypatch):
     """A function that says what a training's recipe is, after a change of one thing."""
-    package, script, npz = tmp_path / "condgen", tmp_path / "train.py", tmp_path / "data.npz"
-    package.mkdir()
-    (package / "module.py").write_text("one")
-    script.write_text("one")
-    npz.write_bytes(b"one")
-    monkeypatch.setattr(resume, "PACKAGE", package)
+    for name in (
+        "data/set.npz",
+        "src/losses/cvae.py",
+        "src/report.py",
+        "stages/train.py",
+        "stages/evaluate.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    monkeypatch.chdir(tmp_path)
     split = data.SplitParams(validation=5000)
 
     def after(change=None):
@@ -167,9 +181,10 @@ def recipe(tmp_path, cvae_params, monkeypatch):
         elif change == "seed":
             seed = 1
         elif change:
+            (tmp_path / change).parent.mkdir(exist_ok=True)
             (tmp_path / change).write_text("two")
         return resume.Checkpoint(
-            tmp_path, "x", resume.recipe(str(script), str(npz), machine, p, s, seed=seed)
+            tmp_path, "train", resume.recipe("train", "data/set.npz", machine, p, s, seed=seed)
         ).path
 
     return after
@@ -181,7 +196,7 @@ def test_a_state_belongs_to_the_same_recipe_in_another_copy_of_the_repository(re
 
 CHANGES = [
     *({name: False if name == "conditional" else 3} for name in cvae.CVAEParams.model_fields),
-    "split", "seed", "condgen/module.py", "train.py", "data.npz",
+    "split", "seed", "src/losses/cvae.py", "src/losses/new.py", "stages/train.py", "data/set.npz",
     ("threads", 3), ("device", "cuda"), ("torch", "3"),
 ]  # fmt: skip
 
@@ -190,6 +205,15 @@ CHANGES = [
 def test_a_state_belongs_to_no_other_parameters_data_code_or_machine(recipe, change):
     before = recipe()
     assert recipe(change) != before
+
+
+@pytest.mark.parametrize(
+    "change", ["src/report.py", "stages/evaluate.py", "src/other.py", "src/losses/__pycache__/cvae.pyc"]
+)
+def test_code_that_the_stage_does_not_run_drops_no_state(recipe, change):
+    """Editing the report must not cost a half-finished training."""
+    before = recipe()
+    assert recipe(change) == before
 
 
 def test_a_full_disk_is_said_once_and_stops_no_training(make, tmp_path, capfd, monkeypatch):

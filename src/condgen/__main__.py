@@ -121,7 +121,8 @@ def trace(arguments: argparse.Namespace) -> None:
 
 def deliver(arguments: argparse.Namespace) -> None:
     """Delivers every journal in the outbox whose stage has ended; status 1 where one is left over."""
-    from condgen.tracking import OUTBOX, courier, delivery, root
+    from condgen.pipeline import root
+    from condgen.tracking import OUTBOX, courier, delivery
 
     delivered, left = delivery.deliver_all(root() / OUTBOX, courier.say, arguments.to)
     print(f"delivered: {delivered}, left in {root() / OUTBOX}: {left}")

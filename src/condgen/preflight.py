@@ -116,10 +116,10 @@ def _sweep():
     """Throws away what killed stages left unfinished."""
     import tempfile
 
-    from condgen import files, tracking
+    from condgen import files, pipeline
 
     files.sweep("data", below=True)
-    files.sweep(tracking.root() / "resume", below=True)
+    files.sweep(pipeline.root() / "resume", below=True)
     files.sweep(tempfile.gettempdir())
 
 

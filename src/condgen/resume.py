@@ -17,28 +17,27 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from condgen import files
+from condgen import files, pipeline
 from condgen.errors import UserError
 from condgen.params import Section
 from condgen.training import State
 
 FOLDER = "resume"
 KEEP_DAYS = 30  # for a training that nobody takes up again
-PACKAGE = Path(__file__).resolve().parent
 
 
 def recipe(
-    script: str, path: str, machine: Mapping[str, Any], *sections: Section, **values: Any
+    stage: str, path: str, machine: Mapping[str, Any], *sections: Section, **values: Any
 ) -> dict[str, Any]:
     """All that decides what comes out of a training, as plain values.
 
-    script: the stage's file. path: the data set. sections, values: the parameters that are used.
+    stage: its name in dvc.yaml, whose deps name its code. path: the data set. sections, values: the
+    parameters that are used. Raises UserError where dvc.yaml does not name the stage.
     """
-    code = [Path(script), *sorted(PACKAGE.glob("*.py"))]
     return {
         "parameters": {section.section: section.model_dump() for section in sections} | values,
         "data": _sha256(Path(path).read_bytes()),
-        "code": {file.name: _sha256(file.read_bytes()) for file in code},
+        "code": pipeline.code(pipeline.stage(stage)),
         "machine": {**machine, "capability": torch.backends.cpu.get_cpu_capability()},
     }
 

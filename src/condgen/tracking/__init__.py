@@ -19,15 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from condgen import params
-from condgen.errors import UserError
+from condgen import params, pipeline
 from condgen.tracking import address, courier, provenance
 from condgen.tracking.journal import OUTBOX, Journal
-from condgen.tracking.provenance import root
 
-__all__ = ["OUTBOX", "Run", "root", "stage"]
+__all__ = ["OUTBOX", "Run", "stage"]
 
 # What loading a logged model needs; MLflow lists them with the versions at hand.
 MODEL_PACKAGES = ("mlflow", "numpy", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
@@ -55,7 +52,7 @@ class Run:
             courier.say(f"{do} cannot be written to {self.journal.folder} ({address.line(error)})")
 
     def _md5(self, path: str) -> str:
-        return self.read.get(path) or provenance.md5(Path(path))
+        return self.read.get(path) or pipeline.md5(Path(path))
 
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
         """An epoch's numbers, and its pictures uint8 [100, 28, 28] at epochs 0 to 10 and every fifth."""
@@ -110,7 +107,7 @@ class Run:
                 "name": name,
                 "file": j.keep(Path(folder)),
                 "code": j.keep(provenance.PACKAGE),
-                "md5": provenance.md5(Path(folder, "model.safetensors")),
+                "md5": pipeline.md5(Path(folder, "model.safetensors")),
                 # A build's own mark (2.9.1+cpu) is in no package index.
                 "requirements": [
                     f"{package}=={version(package).split('+')[0]}" for package in MODEL_PACKAGES
@@ -165,7 +162,7 @@ class Run:
         """Tags the child run with the MD5 of every file below data/ among these files and folders."""
         self._write(
             "tags",
-            lambda _: {"tags": {f"wrote/{path}": md5 for path, md5 in provenance.hashes(paths).items()}},
+            lambda _: {"tags": {f"wrote/{path}": md5 for path, md5 in pipeline.data_hashes(paths).items()}},
         )
 
     def end(self, status: str, error: str | None = None) -> None:
@@ -186,7 +183,8 @@ def stage(name: str) -> Iterator[Run]:
     It shows the stage's parameters, and is tagged with the MD5 of every file below data/ that dvc.yaml says
     it reads (before the work) and writes (after it). SIGTERM ends the stage as Ctrl-C does.
     """
-    stages = _stages(name)
+    stages = pipeline.stages()
+    spec = pipeline.stage(name)
     previous = signal.signal(signal.SIGTERM, _terminate)
     status, error, run, carrier = "KILLED", None, Run(), None  # KILLED, until something else is known
     try:
@@ -194,7 +192,7 @@ def stage(name: str) -> Iterator[Run]:
         yield run
         if run.last_images is not None:
             run._image(*run.last_images)
-        run.wrote(provenance.outs(stages[name]))
+        run.wrote(pipeline.outs(spec))
         status = "FINISHED"
     except Exception as raised:
         status, error = "FAILED", address.line(raised)
@@ -205,34 +203,24 @@ def stage(name: str) -> Iterator[Run]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _stages(name: str) -> dict[str, Any]:
-    """The stages of dvc.yaml. Raises UserError where `name` is not among them."""
-    try:
-        content = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError("dvc.yaml is missing: run from a checkout of condgen") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"dvc.yaml is not YAML: {address.line(error)}") from None
-    stages = content.get("stages") if isinstance(content, dict) else None
-    if not isinstance(stages, dict) or not isinstance(stages.get(name), dict):
-        raise UserError(f"dvc.yaml has no stage {name}: allowed is the file as it was committed")
-    return stages
-
-
 def _terminate(signum: int, frame: Any) -> None:
     sys.exit(128 + signum)
 
 
 def _start(name: str, stages: Mapping[str, Any]) -> tuple[Run, subprocess.Popen | None]:
     try:
-        tags = provenance.tags()
-        read = provenance.hashes(stages[name]["deps"])
+        tags = provenance.tags() | {"code": pipeline.code_digest(*stages.values())}
+        read = pipeline.data_hashes(stages[name]["deps"])
         every = params.flat()
         wanted = tuple(stages[name].get("params", []))
         mine = {key: value for key, value in every.items() if key in wanted or key.split(".")[0] in wanted}
-        of_stage = {"stage": name, "mlflow.note.content": stages[name].get("desc", "")}
+        of_stage = {
+            "stage": name,
+            "code": pipeline.code_digest(stages[name]),
+            "mlflow.note.content": stages[name].get("desc", ""),
+        }
         journal = Journal(
-            root() / OUTBOX,
+            pipeline.root() / OUTBOX,
             name,
             stage=name,
             uri=address.bare(address.address()),
@@ -243,10 +231,12 @@ def _start(name: str, stages: Mapping[str, Any]) -> tuple[Run, subprocess.Popen 
             params={key: str(value) for key, value in mine.items()},
             all_params={key: str(value) for key, value in every.items()},
             read=read,
-            made_by={path: provenance.maker(path, stages) for path in read},
+            made_by={path: pipeline.maker(path, stages) for path in read},
         )
     except Exception as error:
-        courier.say(f"{root() / OUTBOX} cannot be written ({address.line(error)}): this stage runs untracked")
+        courier.say(
+            f"{pipeline.root() / OUTBOX} cannot be written ({address.line(error)}): this stage runs untracked"
+        )
         courier.dismiss()
         return Run(), None
     try:

@@ -3,7 +3,7 @@
 import os
 import re
 
-from condgen.tracking.provenance import root
+from condgen.pipeline import root
 
 EXPERIMENT = "condgen"
 USERINFO = re.compile(r"(://)[^/\s]*@")  # greedy: a password may hold an @

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from condgen.pipeline import root
 from condgen.tracking import journal
 from condgen.tracking.address import line
 from condgen.tracking.journal import OUTBOX
-from condgen.tracking.provenance import PACKAGE, root
+from condgen.tracking.provenance import PACKAGE
 
 POLL_SECONDS = 5.0  # each delivery takes a processor from training for a moment
 RETRY_SECONDS = 10.0  # after a failure

@@ -7,8 +7,8 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from condgen import pipeline
 from condgen.errors import UserError
-from condgen.tracking import provenance
 from condgen.tracking.address import line
 from condgen.tracking.store import Store
 
@@ -44,7 +44,7 @@ def trace(store: Store, what: str) -> str:
 
 
 def _file(store: Store, path: Path) -> Iterator[str]:
-    md5 = provenance.md5(path)
+    md5 = pipeline.md5(path)
     yield f"{path}  (MD5 {md5})"
     made = _having(store, WROTE, path, md5)
     used = _having(store, READ, path, md5)
@@ -62,7 +62,7 @@ def _file(store: Store, path: Path) -> Iterator[str]:
 def _having(store: Store, prefix: str, path: Path, md5: str) -> tuple[Run, str] | None:
     """The latest run with this hash, and the file's name there; first under the name it has here."""
     try:
-        here = path.resolve().relative_to(provenance.root()).as_posix()
+        here = path.resolve().relative_to(pipeline.root()).as_posix()
         run = next(store.runs(f"tags.`{prefix}{here}` = '{md5}'", newest=1), None)
     except ValueError:
         run = None
@@ -130,5 +130,5 @@ def _find(store: Store, what: str) -> Run:
 
 
 def _still_here(key: str, md5: str) -> str:
-    path = provenance.root() / key.removeprefix(WROTE)
-    return ", as in the workspace" if path.is_file() and provenance.md5(path) == md5 else ""
+    path = pipeline.root() / key.removeprefix(WROTE)
+    return ", as in the workspace" if path.is_file() and pipeline.md5(path) == md5 else ""

@@ -1,31 +1,18 @@
-"""Where a run comes from: its pipeline execution, experiment, commit, changes, code, and files by content."""
+"""Where a run comes from: its pipeline execution, experiment, commit and changes."""
 
-import hashlib
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 import yaml
 
 from condgen import params
 
-# Modules that change no output, and so are no part of what makes two runs comparable.
-NO_OUTPUT = {"preflight", "serving", "drawing", "compare", "replication", "__main__", "__init__"}
 PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def root() -> Path:
-    """The real repository, also from within the temporary copies that `dvc exp run --temp` makes."""
-    if os.environ.get("DVC_ROOT"):
-        return Path(os.environ["DVC_ROOT"]).resolve()
-    here = Path.cwd().resolve()
-    found = (folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file())
-    return next(found, PACKAGE.parents[1])
 
 
 def tags() -> dict[str, str]:
@@ -36,7 +23,6 @@ def tags() -> dict[str, str]:
     branch = _git("symbolic-ref", "--short", "HEAD")  # none in an experiment, whose HEAD is detached
     found = {
         "execution": _execution(),
-        "code": _code(),
         "changed": _changed_params(baseline),
         "git.commit": baseline,
         "git.dirty": "true" if changed else "false",
@@ -131,42 +117,9 @@ def _started(process: psutil.Process) -> str:
         return f"{process.create_time():.0f}"
 
 
-def _code() -> str:
-    """Names the code that results depend on: a hash of its files, which a commit of results leaves alone."""
-    here = [*PACKAGE.glob("*.py"), *PACKAGE.glob("*.j2"), *(PACKAGE.parents[1] / "stages").glob("*.py")]
-    parts = [f"{path.name} {md5(path)}" for path in sorted(here) if path.stem not in NO_OUTPUT]
-    return hashlib.md5("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:8]
-
-
 def _git(*words: str) -> str:
     try:
         done = subprocess.run(["git", *words], capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace").rstrip() if done.returncode == 0 else ""
-
-
-def outs(spec: Mapping[str, Any]) -> list[str]:
-    """What a stage of dvc.yaml writes, metrics included."""
-    return [*spec.get("outs", []), *(key for entry in spec.get("metrics", []) for key in entry)]
-
-
-def hashes(paths: Sequence[str]) -> dict[str, str]:
-    """File below data/ -> MD5, as dvc.lock names it; of a folder, each file in it."""
-    found = [Path(path) for path in paths if path.startswith("data/")]
-    each = [f for p in found for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
-    return {f.as_posix(): md5(f) for f in each}
-
-
-def md5(path: Path) -> str:
-    """A file's MD5, because it is what dvc.lock names the same file by."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def maker(path: str, stages: Mapping[str, Any]) -> str | None:
-    """The stage of dvc.yaml that writes a file, or None."""
-    for stage, spec in stages.items():
-        if any(path == out or path.startswith(out + "/") for out in outs(spec)):
-            return stage
-    return None

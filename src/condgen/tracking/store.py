@@ -14,9 +14,9 @@ from mlflow.tracking import MlflowClient
 
 from condgen import compare
 from condgen.errors import UserError
+from condgen.pipeline import root
 from condgen.tracking import address, views
 from condgen.tracking.address import SQLITE
-from condgen.tracking.provenance import root
 
 LOCK_SECONDS = 120
 # Seconds for an answer, and second tries. MLflow's own patience is about four minutes a call.

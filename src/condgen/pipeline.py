@@ -1,0 +1,99 @@
+"""The pipeline as dvc.yaml declares it: what each stage reads and writes, and which code made a result.
+
+DVC does not follow imports, so a stage's `deps` name the code that it runs. That list is the one answer to
+"which code made this": for the resume key of a training, for the `code` tag of a run, and for pooling runs.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from condgen.errors import UserError
+
+DATA = "data/"  # deps below it are results of other stages; all others are code
+COMMITTED = "must be as it was committed: 'git checkout dvc.yaml'"
+Stages = Mapping[str, Mapping[str, Any]]
+"""Stage -> its entry in dvc.yaml."""
+
+
+def root() -> Path:
+    """The real repository, also from within the temporary copies that `dvc exp run --temp` makes."""
+    if os.environ.get("DVC_ROOT"):
+        return Path(os.environ["DVC_ROOT"]).resolve()
+    here = Path.cwd().resolve()
+    found = (folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file())
+    return next(found, Path(__file__).resolve().parents[2])
+
+
+def stages() -> Stages:
+    """The stages of dvc.yaml in the working directory. Raises UserError where it cannot be read."""
+    try:
+        content = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("dvc.yaml is missing: run from a checkout of condgen") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"dvc.yaml is not YAML: {' '.join(str(error).split())[:300]}") from None
+    found = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(spec, dict) for spec in found.values()):
+        raise UserError(f"dvc.yaml has no stages, but {COMMITTED}")
+    return found
+
+
+def stage(name: str) -> Mapping[str, Any]:
+    """One stage of dvc.yaml. Raises UserError where it is not among them."""
+    found = stages()
+    if name not in found:
+        raise UserError(
+            f"dvc.yaml has no stage {name}, but must be as it was committed: 'git checkout dvc.yaml'"
+        )
+    return found[name]
+
+
+def code(*specs: Mapping[str, Any]) -> dict[str, str]:
+    """Code file -> MD5 of its content: all files that the `deps` of these stages name, folders included.
+
+    Paths are relative to the working directory, so that copies of a checkout agree.
+    """
+    deps = {dep for spec in specs for dep in spec.get("deps", []) if not dep.startswith(DATA)}
+    return {path.as_posix(): md5(path) for path in _files(sorted(deps)) if path.parent.name != "__pycache__"}
+
+
+def code_digest(*specs: Mapping[str, Any]) -> str:
+    """A short name of the code of these stages, by content: eight hexadecimal digits."""
+    parts = "\n".join(f"{path} {digest}" for path, digest in sorted(code(*specs).items()))
+    return hashlib.md5(parts.encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def outs(spec: Mapping[str, Any]) -> list[str]:
+    """What a stage writes, metrics included."""
+    return [*spec.get("outs", []), *(path for entry in spec.get("metrics", []) for path in entry)]
+
+
+def data_hashes(paths: Iterable[str]) -> dict[str, str]:
+    """File below data/ -> MD5, as dvc.lock names it; of a folder, each file in it."""
+    return {path.as_posix(): md5(path) for path in _files(p for p in paths if p.startswith(DATA))}
+
+
+def maker(path: str, stages: Stages) -> str | None:
+    """The stage that writes a file, or None."""
+    for name, spec in stages.items():
+        if any(path == out or path.startswith(out + "/") for out in outs(spec)):
+            return name
+    return None
+
+
+def md5(path: Path) -> str:
+    """A file's MD5, because dvc.lock names the same file by it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _files(paths: Iterable[str]) -> list[Path]:
+    """The files among these paths, and in the folders among them; in order."""
+    found = [Path(path) for path in paths]
+    each = [f for path in found for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    return [f for f in each if f.is_file()]

@@ -1,0 +1,75 @@
+"""dvc.yaml is the one answer to which code made a result."""
+
+import shutil
+
+import pytest
+
+from condgen import pipeline
+from condgen.errors import UserError
+
+UNBUILT = shutil.ignore_patterns("__pycache__", "*.egg-info")
+
+
+@pytest.fixture
+def repository(root, tmp_path, monkeypatch):
+    """A copy of the pipeline and of the code that it names."""
+    for name in ("src", "stages"):
+        shutil.copytree(
+            root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    shutil.copy(root / "dvc.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def digests():
+    stages = pipeline.stages()
+    return {name: pipeline.code_digest(spec) for name, spec in stages.items()}
+
+
+def changed(repository, name):
+    """Stages whose code is another after an edit of this file."""
+    before = digests()
+    (path,) = (repository / "src/condgen").rglob(name)
+    path.write_text(path.read_text() + "# edited\n")
+    return {stage for stage, digest in digests().items() if digest != before[stage]}
+
+
+def test_an_edit_of_the_report_changes_evaluate_alone_and_of_a_loss_its_own_training(repository):
+    assert changed(repository, "report.py") == {"evaluate"}
+    assert "train_cvae" in changed(repository, "cvae.py")
+    assert "train_cvae" not in changed(repository, "cgan.py")
+    assert changed(repository, "delivery.py") == set(), "tracking changes no output"
+
+
+def test_code_is_known_by_content_and_not_by_place_or_time(repository, root, monkeypatch):
+    here = digests()
+    (repository / "src/condgen/__pycache__").mkdir(exist_ok=True)
+    (repository / "src/condgen/__pycache__/cvae.pyc").write_text("compiled")
+    assert digests() == here
+    monkeypatch.chdir(root)
+    assert digests() == here
+
+
+def test_every_stage_names_code_that_exists(repository):
+    for name, spec in pipeline.stages().items():
+        files = pipeline.code(spec)
+        assert f"stages/{name}.py" in files
+        assert len(files) > 3, name
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("stages: [", "is not YAML"),
+        ("- 1", "no stages"),
+        ("stages: {a: 1}", "has no stages"),
+        (None, "missing"),
+    ],
+)
+def test_a_damaged_dvc_yaml_is_one_line(tmp_path, monkeypatch, text, why):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "dvc.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"dvc.yaml .*{why}"):
+        pipeline.stages()
