@@ -303,7 +303,7 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(experimented):
     """Though the virtual environment's editable install points at another checkout all the time."""
     experimented.run("git", "checkout", "-q", ".")
     experimented.run("dvc", "checkout", "-q")
-    code = experimented.path / "src/condgen/cgan.py"
+    code = experimented.path / "src/condgen/models/cgan.py"
     text = code.read_text()
     assert "yield epoch, mean.read()\n" in text
     code.write_text(text.replace("yield epoch, mean.read()\n", 'yield epoch, mean.read() | {"mark": 1.0}\n'))

@@ -72,9 +72,7 @@ def test_a_python_without_the_packages_is_told_which(checkout, stage):
     assert "pip install -c constraints.txt" in line
 
 
-@pytest.mark.parametrize(
-    "name", [*(f"stages/{s}.py" for s in STAGES), "src/condgen/preflight.py", "src/condgen/__init__.py"]
-)
+@pytest.mark.parametrize("name", [*(f"stages/{s}.py" for s in STAGES), "src/condgen/preflight.py"])
 def test_what_an_old_python_reads_before_it_is_told_is_written_so_that_it_can(root, name):
     """Python 2.7 knows no annotations, no f-strings, no keyword-only arguments."""
     text = (root / name).read_text()
@@ -135,7 +133,7 @@ def test_a_stage_and_nothing_else_starts_its_courier_before_its_imports(
 
 def test_a_stage_imports_the_package_of_its_own_checkout(checkout):
     # An editable install points at another checkout; a queued experiment must not run that one's code.
-    (checkout / "src/condgen/errors.py").write_text('raise SystemExit("my own copy")')
+    (checkout / "src/condgen/base/errors.py").write_text('raise SystemExit("my own copy")')
     assert one_line(run(checkout, "stages/train_cgan.py")) == "my own copy"
 
 
@@ -154,7 +152,7 @@ def test_params_that_were_right_once_are_checked_again_when_they_or_the_code_cha
     checked = []
     monkeypatch.setattr(preflight, "check_params", checked.append)
     monkeypatch.chdir(checkout)
-    for change in (None, "params.yaml", None, "src/condgen/cgan.py", None):
+    for change in (None, "params.yaml", None, "src/condgen/models/cgan.py", None):
         if change:
             (checkout / change).write_text((checkout / change).read_text() + "# changed\n")
         preflight.run(lambda: None)

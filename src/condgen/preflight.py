@@ -66,7 +66,7 @@ def fail(text):
 def check_params(path):
     """Reads every section of params.yaml; raises UserError on the first wrong value."""
     from condgen import cgan, classifier, cvae, data, download, evaluation, params, sampling
-    from condgen.tracking import champion
+    from condgen.evaluation import champion
 
     params.check(
         path,

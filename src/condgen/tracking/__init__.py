@@ -128,7 +128,7 @@ class Run:
         results: what evaluate.json holds. samples: the file of a model's samples, as "data/%s.npz".
         judged_by: the files that results of other runs must have in common with these to compare.
         """
-        from condgen.tracking.champion import RegistryParams
+        from condgen.evaluation.champion import RegistryParams
 
         metric = params.read(RegistryParams).metric
 

@@ -246,7 +246,7 @@ class Delivery:
                     flavor=mlflow.pyfunc,
                     flavor_name="pyfunc.ModelFromCode",
                     run_id=run,
-                    python_model=str(code / "serving.py"),
+                    python_model=str(code / "sampling/serving.py"),
                     artifacts={"model": str(self.folder / event["file"])},
                     code_paths=[str(code)],
                     signature=serving.SIGNATURE,

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from condgen.errors import UserError
 
 from condgen import cgan, cvae, files, training
-from condgen.errors import UserError
 
 
 class Forgetful:

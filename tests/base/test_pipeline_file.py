@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
+from condgen.errors import UserError
 
 from condgen import pipeline
-from condgen.errors import UserError
 
 UNBUILT = shutil.ignore_patterns("__pycache__", "*.egg-info")
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from condgen.randomness import dropout_mask, generator
 
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 import torch
+from condgen.errors import UserError
 
 from condgen import cgan, classifier, cvae, data, resume, training
-from condgen.errors import UserError
 
 EPOCHS = 4
 TRAININGS = ("cvae", "cgan", "classifier")

@@ -4,11 +4,11 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from condgen.errors import UserError
 
 from condgen import metrics, params
-from condgen.errors import UserError
+from condgen.evaluation.champion import RANKED, RegistryParams
 from condgen.tracking import registry, views
-from condgen.tracking.champion import RANKED, RegistryParams
 
 FOUND = {"value": 80.0, "images": 10_000, "reference_images": 10_000, "judged_by": "a+b"}
 

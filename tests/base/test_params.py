@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
+from condgen.errors import UserError
 
 from condgen import cgan, cvae, params, preflight
-from condgen.errors import UserError
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
+from condgen.randomness import dropout_mask
 
 from condgen import cgan, cvae, data, dense
-from condgen.randomness import dropout_mask
 
 B = 12
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from condgen.errors import UserError
 
 from condgen import classifier, data, training
-from condgen.errors import UserError
 
 
 def train(split, p):

@@ -6,11 +6,11 @@ import os
 import numpy as np
 import pytest
 import torch
+from condgen.errors import UserError
 from PIL import Image
 from torchvision.datasets import MNIST, ImageFolder
 
 from condgen import cgan, cvae, drawing, files, sampling
-from condgen.errors import UserError
 
 TEXT = "2026-11 3"
 CODE = [int(c) for c in TEXT if c.isdigit()]

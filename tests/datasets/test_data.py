@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from condgen.errors import UserError
 
 from condgen import data, files, params
-from condgen.errors import UserError
 
 
 def save(path, n_train=100, n_test=20, **changed):

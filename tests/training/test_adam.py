@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from condgen.adam import Adam
 
 P = SimpleNamespace(lr=0.01, beta1=0.8, beta2=0.99, epsilon=1e-6)

@@ -4,9 +4,9 @@ import csv
 import io
 
 import pytest
+from condgen.errors import UserError
 
 from condgen import compare, figures
-from condgen.errors import UserError
 
 
 def run(name, started, metric, **params):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from condgen.errors import UserError
 from torchvision import datasets
 
 from condgen import download, files
-from condgen.errors import UserError
 
 
 def idx(array):

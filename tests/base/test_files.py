@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from condgen import files
 from condgen.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
+from condgen import files
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 import pytest
+from condgen.errors import UserError
+from condgen.mosaic import mosaic
 from PIL import Image
 
 from condgen import claims, figures, metrics, report
-from condgen.errors import UserError
-from condgen.mosaic import mosaic
 
 
 def made_up_results(**changed):

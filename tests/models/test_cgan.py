@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
+from condgen.errors import UserError
 
 from condgen import cgan, data, randomness, training
-from condgen.errors import UserError
 
 LN2 = math.log(2)
 

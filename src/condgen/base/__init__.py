@@ -1,0 +1,1 @@
+"""What everything stands on: parameters, files, errors, random numbers, the pipeline's declaration."""

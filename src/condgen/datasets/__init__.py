@@ -1,0 +1,1 @@
+"""Getting and checking images; from npz to tensors, the split and batches."""

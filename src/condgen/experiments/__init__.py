@@ -1,0 +1,1 @@
+"""Many runs: pooled over seeds and compared."""

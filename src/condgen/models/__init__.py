@@ -1,0 +1,1 @@
+"""The networks: what they are, what they minimise, how they draw."""
