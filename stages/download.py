@@ -1,26 +1,31 @@
-"""Gets the data set: data/mnist.npz."""
+"""Gets the data set: data/dataset.npz."""
 
-import os
 import sys
+from pathlib import Path
 
-# The package of this very checkout: an editable install would import another copy's.
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src"))
-import condgen.preflight  # first: it says in one line what a wrong Python lacks
-from condgen import download, files, params, pipeline, tracking
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package of this very checkout
+from condgen import preflight
+
+preflight.prepare()  # before PyTorch is imported
+import os
+
+from condgen import tracking
+from condgen.base import files, params, pipeline
+from condgen.datasets import download
 
 
-def main():
+def main() -> None:
     p = params.read(download.DataParams)
     with tracking.stage("download") as run:
         arrays = download.get(p, pipeline.root(), os.environ.get("MNIST_MIRROR"))
-        files.write_npz("data/mnist.npz", **arrays)
+        files.write_npz("data/dataset.npz", **arrays)
         numbers = download.summary(arrays)
         files.write_json("data/metrics/download.json", numbers)
 
         run.numbers(numbers)
-        run.dataset("data/mnist.npz", numbers["data"], "download")
-        run.artifacts("data/mnist.npz", "data/metrics/download.json")
+        run.dataset("data/dataset.npz", numbers["data"], "download")
+        run.artifacts("data/dataset.npz", "data/metrics/download.json")
 
 
 if __name__ == "__main__":
-    condgen.preflight.run(main)
+    preflight.run(main)

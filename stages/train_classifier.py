@@ -1,34 +1,36 @@
-"""Trains the yardstick on real images: data/models/classifier."""
+"""Trains the classifier, which judges both models, on real images: data/models/classifier."""
 
-import os
 import sys
+from pathlib import Path
 
-# The package of this very checkout: an editable install would import another copy's.
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src"))
-import condgen.preflight  # first: it says in one line what a wrong Python lacks
-from condgen import classifier, data, files, params, pipeline, resume, tracking, training
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package of this very checkout
+from condgen import preflight
+
+preflight.prepare()  # before PyTorch is imported
+from condgen import tracking
+from condgen.base import files, params
+from condgen.base.device import choose_device, machine
+from condgen.datasets import data
+from condgen.models import classifier, split_state
+from condgen.training import loop
+from condgen.training.state import summary
 
 
-def main():
+def main() -> None:
     p, split = params.read(classifier.ClassifierParams), params.read(data.SplitParams)
-    device = training.choose_device(params.read_threads())
+    device = choose_device(params.read_threads())
     with tracking.stage("train_classifier") as run:
-        run.tags(training.machine(device))
-        images = data.load("data/mnist.npz", split, device)
-        run.dataset("data/mnist.npz", images.source, "training")
-        state = classifier.start(p, len(images.train), device)
-        recipe = resume.recipe("train_classifier", "data/mnist.npz", training.machine(device), p, split)
-        checkpoint = resume.Checkpoint(pipeline.root(), "train_classifier", recipe)
-        checkpoint.restore(state)
-        progress = training.Progress("classifier", p.epochs)
-        epochs = classifier.train(state, images, p, progress)
-        training.record(epochs, state, progress, run, checkpoint)
-        loss, accuracy = classifier.score(state.model, images.test)
-        print("classifier  test accuracy %.2f %%" % (100 * accuracy), flush=True)
+        run.tags(machine(device))
+        images = data.load("data/dataset.npz", split, device)
+        run.dataset("data/dataset.npz", images.source, "training")
 
-        numbers = training.summary(state, images.source)
-        numbers.update(test_loss=loss, test_accuracy=accuracy)
-        files.write_model("data/models/classifier", *training.parts(state.model, "classifier"))
+        of_stage = loop.Stage("train_classifier", "data/dataset.npz", split, p.seed)
+        state, checkpoint = loop.run(classifier, p, images, of_stage, run, draws=False)
+        loss, accuracy = classifier.score(state.model, images.test)
+        print(f"classifier  test accuracy {100 * accuracy:.2f} %", flush=True)
+
+        numbers = summary(state, images.source) | {"test_loss": loss, "test_accuracy": accuracy}
+        files.write_model("data/models/classifier", *split_state(state.model, "classifier"))
         files.write_csv("data/plots/classifier.csv", state.rows)
         files.write_json("data/metrics/train_classifier.json", numbers)
 
@@ -40,4 +42,4 @@ def main():
 
 
 if __name__ == "__main__":
-    condgen.preflight.run(main)
+    preflight.run(main)

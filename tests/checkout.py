@@ -11,8 +11,13 @@ import pytest
 import torch
 import yaml
 
-from condgen import cgan, classifier, cvae, evaluation, figures, files, params, preflight, training
+from condgen import preflight
+from condgen.base import files, params
+from condgen.evaluation import suite
+from condgen.models import cgan, classifier, cvae
+from condgen.reporting import plots
 from condgen.tracking import courier
+from condgen.training.history import write_history
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {
@@ -39,17 +44,17 @@ def finished(tmp_path_factory, npz) -> Path:
     at = folder / "data"
     x_train, y_train, x_test, y_test = files.read_npz(npz, "x_train", "y_train", "x_test", "y_test")
     files.write_npz(
-        at / "mnist.npz",
+        at / "dataset.npz",
         x_train=x_train[:200], y_train=y_train[:200], x_test=x_test[:100], y_test=y_test[:100],
         source=np.array("a few digits"),
     )  # fmt: skip
     files.write_json(at / "metrics/download.json", {"data": "a few digits"})
     files.write_json(at / "metrics/train_classifier.json", {"data": "a few digits", "test_accuracy": 0.5})
-    bounds = {key: [-2.0, -1.0] if key.endswith("_interval") else -1.5 for key in evaluation.BOUND_KEYS}
+    bounds = {key: [-2.0, -1.0] if key.endswith("_interval") else -1.5 for key in suite.BOUND_KEYS}
     files.write_json(at / "metrics/train_cvae.json", {"data": "a few digits"} | bounds)
     p = functools.partial(params.read, path=folder / "params.yaml")
     networks = {
-        "classifier": classifier.build(p(classifier.ClassifierParams)),
+        "classifier": classifier.build(p(classifier.ClassifierParams), 0),
         "cvae": cvae.build(p(cvae.CVAEParams), 0),
         "cgan": cgan.build(p(cgan.CGANParams), 0),
     }
@@ -57,9 +62,9 @@ def finished(tmp_path_factory, npz) -> Path:
         files.write_model(at / f"models/{name}", network.state_dict(), dict(network.config, model=name))
     rng = np.random.default_rng(0)
     labels = torch.arange(10).repeat_interleave(10)
-    for name, columns in figures.CURVES.items():
+    for name, columns in plots.CURVES.items():
         pictures = rng.integers(0, 256, (2, 100, 28, 28), dtype=np.uint8)
-        training.write_history(at / f"history/{name}.npz", pictures, labels)
+        write_history(at / f"history/{name}.npz", pictures)
         files.write_npz(at / f"samples/{name}.npz", images=pictures[1], labels=labels.numpy().astype("u1"))
         rows = [dict.fromkeys(columns, 0.5) | {"epoch": epoch} for epoch in (1, 2)]
         files.write_csv(at / f"plots/{name}.csv", rows)
@@ -77,7 +82,7 @@ def checkout(finished, tmp_path, monkeypatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("CONDGEN_DEVICE", "cpu")
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(preflight, "__file__", str(folder / "src/condgen/preflight.py"))
+    monkeypatch.setattr(preflight, "CHECKOUT", folder)
     monkeypatch.setattr(courier, "start", lambda folder: None)
     return folder
 

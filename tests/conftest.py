@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from checkout import checkout, finished  # noqa: F401
-
-from condgen import cgan, classifier, cvae, data, download, files, params
+from condgen.base import files, params
+from condgen.datasets import data, download
+from condgen.models import cgan, classifier, cvae
 
 # The same examples each time, on a fast machine and on a busy one.
 settings.register_profile(

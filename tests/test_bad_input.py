@@ -25,11 +25,13 @@ from typing import Literal, get_origin
 import numpy as np
 import pytest
 import yaml
-from checkout import run
 from torchvision import datasets
 
-from condgen import __main__ as command
-from condgen import evaluation, files, params, preflight
+from checkout import run
+from condgen import cli as command
+from condgen import preflight
+from condgen.base import files, params
+from condgen.evaluation import suite
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,7 +71,7 @@ def test_the_checkout_is_good_before_it_is_damaged(checkout, monkeypatch):
     run("sample")
     before = snapshot(checkout)
     assert "data/plots/sample/training.gif" in before
-    monkeypatch.setattr(evaluation, "measure", never)  # which takes long, and reads no file
+    monkeypatch.setattr(suite, "measure", never)  # which takes long, and reads no file
     with pytest.raises(AssertionError, match="began its work"):
         run("evaluate")
     assert snapshot(checkout) == before
@@ -449,7 +451,7 @@ def mirror(checkout, monkeypatch):
 def test_the_mirror_is_good_before_it_is_damaged(checkout, mirror):
     mirror()
     run("download")
-    x, y, source = files.read_npz("data/mnist.npz", "x_train", "y_test", "source")
+    x, y, source = files.read_npz("data/dataset.npz", "x_train", "y_test", "source")
     assert np.array_equal(x, IMAGES)
     assert np.array_equal(y, LABELS)
     assert str(source) == "MNIST, all 40 images"
@@ -708,7 +710,7 @@ def test_without_git_a_stage_runs_and_says_so(checkout, monkeypatch):
     ["nonsense://x", "http://[::1", "http://127.0.0.1:99999", "http://a b", "mysql://x", "sqlite:///text.db",
      "sqlite:////nowhere/x.db", "sqlite:///", "text.db", "file:///nowhere"],
 )  # fmt: skip
-@pytest.mark.parametrize("words", [["compare"], ["trace", "data/mnist.npz"]], ids=["compare", "trace"])
+@pytest.mark.parametrize("words", [["compare"], ["trace", "data/dataset.npz"]], ids=["compare", "trace"])
 def test_a_tracking_address_that_is_malformed(checkout, monkeypatch, address, words):
     Path("text.db").write_text("This is no data base." * 99)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)

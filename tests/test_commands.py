@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from checkout import run
 
-from condgen import files
-from condgen.__main__ import main
+from checkout import run
+from condgen.base import files
+from condgen.cli import main
 from condgen.tracking import courier, journal
 
 

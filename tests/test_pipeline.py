@@ -14,10 +14,10 @@ import mlflow
 import numpy as np
 import pytest
 import torchvision
-from clone import QUICK, Clone
 from PIL import Image
 
-from condgen import metrics
+from clone import QUICK, Clone
+from condgen.evaluation import catalog
 
 STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
 EXPERIMENT = "quick-quail"
@@ -84,7 +84,7 @@ def test_the_numbers_make_sense(reproduced):
     assert results["real"]["frechet_distance"] < results["cvae"]["frechet_distance"]
     assert results["cvae"]["images"] == results["cgan"]["images"] == results["real"]["images"] == 200
     for name in ("cvae", "cgan"):
-        for metric in metrics.METRICS:
+        for metric in catalog.METRICS:
             assert metric.key in results[name], metric.key
     assert [claim["verdict"] in ("holds", "does not hold", "cannot tell") for claim in results["claims"]]
     assert results["cvae"]["test_iwae_bound"] >= results["cvae"]["test_elbo"]
@@ -139,7 +139,7 @@ def test_children_hold_curves_pictures_data_set_and_hashes(reproduced):
         assert run.inputs.dataset_inputs[0].dataset.name.startswith("5,000 MNIST digits")
         assert run.data.params[f"{name}.epochs"] == str(epochs)
     lock = (reproduced.path / "dvc.lock").read_text()
-    assert children["download"].data.tags["wrote/data/mnist.npz"] in lock
+    assert children["download"].data.tags["wrote/data/dataset.npz"] in lock
     read = children["sample"].data.tags["read/data/models/cgan/model.safetensors"]
     assert read == children["train_cgan"].data.tags["wrote/data/models/cgan/model.safetensors"]
     assert "mnist.npz" in {a.path for a in client.list_artifacts(children["download"].info.run_id)}

@@ -13,8 +13,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from condgen import data, download, files, intervals, metrics, params, preflight
-from condgen.errors import UserError
+from condgen import preflight
+from condgen.base import files, intervals, params
+from condgen.base.errors import UserError
+from condgen.datasets import data, download
+from condgen.evaluation import metrics
 
 SOME, FEW = settings(max_examples=100), settings(max_examples=25)
 NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=8)

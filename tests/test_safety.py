@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from condgen import data, download, drawing, files, params
-from condgen.errors import UserError
+from condgen.base import files, params
+from condgen.base.errors import UserError
+from condgen.datasets import data, download
+from condgen.sampling import drawing
 
 MIB = 2**20
 

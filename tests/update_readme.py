@@ -5,7 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
-from condgen import claims, compare, figures, files, metrics, replication, report
+from condgen.base import files
+from condgen.evaluation import catalog, claims
+from condgen.experiments import pooling, replication
+from condgen.reporting import figures, report
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = ROOT / "docs/seeds.csv"
@@ -38,7 +41,7 @@ def seeds_markdown(path: Path) -> str:
         for key, value in cells.items()
         if key.endswith("_mean")
     }
-    row = compare.Row({}, [str(i) for i in range(int(cells["seeds"]))], values)
+    row = pooling.Row({}, [str(i) for i in range(int(cells["seeds"]))], values)
     lines = [f"| The article says | Over {len(row.seeds)} seeds |", "|---|---|"]
     for judged in claims.judge(replication.intervals(row)):
         tests = "; ".join(
@@ -53,7 +56,7 @@ def seeds_markdown(path: Path) -> str:
         f"| Mean ± standard deviation over {len(row.seeds)} seeds | CVAE | CGAN |",
         "|---|---:|---:|",
     ]
-    for metric in metrics.METRICS:
+    for metric in catalog.METRICS:
         both = (
             " ± ".join(
                 f"{number * metric.scale:.{metric.digits}f}" for number in values[f"{name}.{metric.key}"]

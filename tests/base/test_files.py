@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from condgen.errors import UserError
 
-from condgen import files
+from condgen.base import files
+from condgen.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,7 +34,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
 
 def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_path):
     killed = subprocess.run(
-        [sys.executable, "-c", "from condgen import files; print(files.unfinished('a'))"],
+        [sys.executable, "-c", "from condgen.base import files; print(files.unfinished('a'))"],
         cwd=ROOT / "src", capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     (tmp_path / "below").mkdir()
@@ -57,7 +57,8 @@ def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_pat
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="no os.waitid")
 def test_what_a_killed_process_left_is_swept_before_its_parent_knows(tmp_path):
-    half = "from condgen import files; print(files.unfinished('a'), flush=True); import time; time.sleep(60)"
+    half = "from condgen.base import files; print(files.unfinished('a'), flush=True); "
+    half += "import time; time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", half], cwd=ROOT / "src", stdout=subprocess.PIPE, text=True
     ) as child:

@@ -2,9 +2,11 @@
 
 import pytest
 import yaml
-from condgen.errors import UserError
 
-from condgen import cgan, cvae, params, preflight
+from condgen import preflight
+from condgen.base import params
+from condgen.base.errors import UserError
+from condgen.models import cgan, cvae
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from condgen.errors import UserError
 
-from condgen import pipeline
+from condgen.base import pipeline
+from condgen.base.errors import UserError
 
 UNBUILT = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
@@ -35,8 +35,9 @@ def changed(repository, name):
     return {stage for stage, digest in digests().items() if digest != before[stage]}
 
 
-def test_an_edit_of_the_report_changes_evaluate_alone_and_of_a_loss_its_own_training(repository):
-    assert changed(repository, "report.py") == {"evaluate"}
+def test_an_edit_of_the_report_changes_no_training_and_of_a_loss_its_own(repository):
+    assert changed(repository, "report.py") == {"sample", "evaluate"}
+    assert changed(repository, "metrics.py") == {"evaluate"}
     assert "train_cvae" in changed(repository, "cvae.py")
     assert "train_cvae" not in changed(repository, "cgan.py")
     assert changed(repository, "delivery.py") == set(), "tracking changes no output"

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from condgen.randomness import dropout_mask, generator
+
+from condgen.base.random import dropout_mask, generator
 
 
 def draw(*key):

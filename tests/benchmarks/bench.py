@@ -25,9 +25,13 @@ import products
 import psutil
 import torch
 import usual
-from clone import Clone
 
-from condgen import cgan, cvae, data, drawing, params, training
+from clone import Clone
+from condgen.base import params
+from condgen.base.device import choose_device
+from condgen.datasets import data
+from condgen.models import cgan, cvae
+from condgen.sampling import drawing
 
 LATEST = HERE / "latest.json"
 MODELS = ("cvae", "cgan", "classifier")
@@ -199,7 +203,7 @@ def main() -> None:
     options = parser.parse_args()
     # For both: OpenMP's threads and malloc's heap are shared in a process, and whether the threads flush
     # denormals cannot be changed once they run. So the usual loop is spared what can slow it down.
-    training.choose_device(params.read_threads(ours.PARAMS))
+    choose_device(params.read_threads(ours.PARAMS))
     split = ours.load()
     results = {
         "machine": machine(),

@@ -14,13 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import ours
 import psutil
 
-from condgen import params, training
+from condgen.base import params
+from condgen.base.device import choose_device
 
 EPOCHS = 8
 
 
 def main(name: str) -> None:
-    training.choose_device(params.read_threads(ours.PARAMS))
+    choose_device(params.read_threads(ours.PARAMS))
     epochs = ours.begin(name, ours.load(), EPOCHS).epochs
     after = [psutil.Process().memory_info().rss / 1e6 for _ in epochs]
     print(json.dumps({"after_epoch_mb": after, "peak_mb": peak_mb()}))

@@ -4,8 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from condgen import cgan, classifier, cvae, data, params, training
-from condgen.params import Section
+from condgen.base import params
+from condgen.base.params import Section
+from condgen.datasets import data
+from condgen.models import cgan, classifier, cvae
+from condgen.training import state as training_state
+from condgen.training.loop import train
+from condgen.training.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
@@ -16,8 +21,8 @@ class Training(NamedTuple):
     """A training that has begun; asking `epochs` for the next trains it."""
 
     p: Section
-    state: training.State
-    progress: training.Progress
+    state: training_state.State
+    progress: Progress
     epochs: Iterator
 
 
@@ -27,14 +32,11 @@ def parameters(name: str) -> Section:
 
 def load() -> data.Split:
     """The data set of the pipeline: `make repro` or `dvc repro download` has made it."""
-    return data.load(ROOT / "data/mnist.npz", params.read(data.SplitParams, PARAMS))
+    return data.load(ROOT / "data/dataset.npz", params.read(data.SplitParams, PARAMS))
 
 
 def begin(name: str, split: data.Split, epochs: int) -> Training:
-    p, progress = parameters(name).model_copy(update={"epochs": epochs}), training.Progress(name, epochs)
-    if name == "classifier":
-        state = classifier.start(p, len(split.train))
-        return Training(p, state, progress, classifier.train(state, split, p, progress))
-    module = {"cvae": cvae, "cgan": cgan}[name]
-    state = module.start(p, 0)
-    return Training(p, state, progress, module.train(state, split, p, 0, progress))
+    p, progress = parameters(name).model_copy(update={"epochs": epochs}), Progress(name, epochs)
+    module = {"cvae": cvae, "cgan": cgan, "classifier": classifier}[name]
+    state = training_state.begin(module, p, 0, len(split.train))
+    return Training(p, state, progress, train(module, state, split, p, 0, progress))

@@ -18,9 +18,15 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "src"), str(HERE.parent)]
 
 import ours
-from clone import Clone
 
-from condgen import cgan, cvae, data, params, resume, training
+from clone import Clone
+from condgen.base import params
+from condgen.base.device import choose_device
+from condgen.datasets import data
+from condgen.models import cgan, cvae
+from condgen.training.checkpoint import Checkpoint
+from condgen.training.history import fixed_noise
+from condgen.training.loop import record
 
 ROUNDS = 5  # of a whole training
 EPOCHS = 15  # of one that keeps its state, and as many of the same that does not
@@ -33,7 +39,7 @@ def tracked(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[float]
     """
     clone = Clone(ours.ROOT, folder)
     # The parameters as they are, not the clone's quick ones.
-    for name in ("params.yaml", "data/mnist.npz"):
+    for name in ("params.yaml", "data/dataset.npz"):
         shutil.copy2(ours.ROOT / name, folder / name)
     outbox = folder / "outbox"
     training: dict[str, list[float]] = {"without": [], "with": []}
@@ -77,19 +83,19 @@ class Nobody:
 def resumable(name: str, split: data.Split, folder: Path) -> dict[str, list[float]]:
     """Seconds of each epoch of a training, with its state kept (and the wait for the disk) and without it."""
     p, state, progress, epochs = ours.begin(name, split, epochs=2 * (EPOCHS + 1))
-    z, labels = training.fixed_noise(0, p.latent_dim, split.train.x.device)
+    z, labels = fixed_noise(0, p.latent_dim, split.train.x.device)
     draw = {"cvae": cvae, "cgan": cgan}[name].draw
-    checkpoint = resume.Checkpoint(folder, name, {})
+    kept = Checkpoint(folder, name, {})
     seconds: dict[str, list[float]] = {"without": [], "with": []}
     for _ in range(EPOCHS + 1):  # the first warms up
         for which, measured in seconds.items():
             start = time.perf_counter()
-            training.record(
+            record(
                 islice(epochs, 1), state, progress, Nobody(),
-                checkpoint if which == "with" else Nobody(),
+                kept if which == "with" else Nobody(),
                 draw=lambda: data.to_uint8(draw(state.model, z, labels)),
             )  # fmt: skip
-            checkpoint.remove()
+            kept.remove()
             measured.append(time.perf_counter() - start)
     return {which: measured[1:] for which, measured in seconds.items()}
 
@@ -103,7 +109,7 @@ def show(what: str, seconds: dict[str, list[float]]) -> None:
 
 
 def main() -> None:
-    training.choose_device(params.read_threads(ours.PARAMS))
+    choose_device(params.read_threads(ours.PARAMS))
     split = ours.load()
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cvae", "cgan"):

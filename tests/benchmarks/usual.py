@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from condgen import cgan, classifier, cvae
+from condgen.models import cgan, classifier, cvae
 
 
 def loader(
@@ -83,7 +83,7 @@ class CGAN:
 class Classifier:
     def __init__(self, p: classifier.ClassifierParams, root: Path, skip: int):
         self.p = p
-        self.model = classifier.build(p).to(memory_format=torch.contiguous_format)
+        self.model = classifier.build(p, 0).to(memory_format=torch.contiguous_format)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=p.lr)
         self.loader = loader(root, skip, p.batch_size)
 

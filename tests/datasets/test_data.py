@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from condgen.errors import UserError
 
-from condgen import data, files, params
+from condgen.base import files, params
+from condgen.base.errors import UserError
+from condgen.datasets import data
 
 
 def save(path, n_train=100, n_test=20, **changed):

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from condgen.errors import UserError
 from torchvision import datasets
 
-from condgen import download, files
+from condgen.base import files
+from condgen.base.errors import UserError
+from condgen.datasets import download
 
 
 def idx(array):

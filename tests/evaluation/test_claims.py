@@ -2,7 +2,7 @@
 
 import pytest
 
-from condgen import claims, metrics
+from condgen.evaluation import catalog, claims
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from condgen import claims, metrics
     ],
 )
 def test_a_comparison_needs_intervals_that_do_not_overlap(left, right, outcome):
-    assert claims.compare(left, right) == outcome
+    assert claims.outcome(left, right) == outcome
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_where_nothing_can_be_told_the_reason_is():
 
 
 def test_every_comparison_names_a_metric_with_intervals_and_known_sets():
-    by_key = {metric.key: metric for metric in metrics.METRICS}
+    by_key = {metric.key: metric for metric in catalog.METRICS}
     for claim in claims.CLAIMS:
         for c in claim.comparisons:
             assert not by_key[c.metric].interval.startswith("none"), c

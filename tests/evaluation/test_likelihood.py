@@ -8,7 +8,7 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from condgen import likelihood
+from condgen.evaluation import likelihood
 
 
 def test_it_agrees_with_scipy(gen):

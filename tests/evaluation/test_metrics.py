@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import linalg
 
-from condgen import data, metrics
+from condgen.datasets import data
+from condgen.evaluation import catalog, metrics
 
 
 def logits_for(labels, strength=5.0):
@@ -245,13 +246,13 @@ def test_real_images_are_the_first_of_every_class_and_no_more_than_the_rarest_ha
 def test_every_number_of_a_set_is_a_described_metric(split, gen):
     drawn = metrics.same_count_per_class(split.train, 20)
     features = torch.randn(200, 8, generator=gen)
-    values, by_class = metrics.compare(drawn, features, logits_for(drawn.y), split.test, features)
-    described = {metric.key for metric in metrics.METRICS}
+    values, by_class = metrics.measure_images(drawn, features, logits_for(drawn.y), split.test, features)
+    described = {metric.key for metric in catalog.METRICS}
     assert set(values) < described
     elsewhere = {
         "gan_train",
         "parzen_log_likelihood",
-        *(m.key for m in metrics.METRICS if m.group == "stability"),
+        *(m.key for m in catalog.METRICS if m.group == "stability"),
     }
     assert described - set(values) == elsewhere
     assert len(by_class["class_accuracy_by_digit"]) == 10

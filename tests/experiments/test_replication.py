@@ -3,7 +3,8 @@
 import pytest
 from scipy import stats
 
-from condgen import claims, compare, replication
+from condgen.evaluation import claims
+from condgen.experiments import pooling, replication
 
 STEADY = {"picture_change": 0.01, "reading_change": 0.005, "class_accuracy": 0.99, "recall": 0.1,
           "coverage": 0.2, "pairwise_ssim": 0.6}  # fmt: skip
@@ -23,7 +24,7 @@ def rows(seeds, spread, without=(), **settings):
             for key, value in means.items()
             if key not in without
         }
-        runs.append(compare.Finished(f"run{i}", i, {"seed": str(i)} | settings, metrics))
+        runs.append(pooling.Finished(f"run{i}", i, {"seed": str(i)} | settings, metrics))
     return replication.rows(runs)
 
 

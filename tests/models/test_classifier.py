@@ -1,15 +1,20 @@
-"""The yardstick reads digits, and what it says of an image does not depend on the others."""
+"""The classifier reads digits, and what it says of an image does not depend on the others."""
 
 import pytest
 import torch
-from condgen.errors import UserError
 
-from condgen import classifier, data, training
+from condgen.base.errors import UserError
+from condgen.datasets import data
+from condgen.evaluation.gan_train import gan_train
+from condgen.models import classifier
+from condgen.training import loop
+from condgen.training.progress import Progress
+from condgen.training.state import begin
 
 
 def train(split, p):
-    state = classifier.start(p, len(split.train))
-    rows = list(classifier.train(state, split, p, training.Progress("classifier", p.epochs)))
+    state = begin(classifier, p, p.seed, len(split.train))
+    rows = list(loop.train(classifier, state, split, p, p.seed, Progress("classifier", p.epochs)))
     return state.model, rows
 
 
@@ -24,49 +29,42 @@ def test_it_learns_to_read_and_the_same_seed_reads_the_same(split, classifier_pa
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("steps", [17, 2201])
-def test_the_schedule_is_pytorchs_one_cycle(steps):
-    weight = torch.nn.Parameter(torch.zeros(1))
-    theirs = torch.optim.Adam([weight], lr=0.003)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.003, total_steps=steps)
-    for step in range(steps - 1):
-        lr, beta1 = classifier.one_cycle(step, steps, 0.003)
-        group = theirs.param_groups[0]
-        assert (lr, beta1) == pytest.approx((group["lr"], group["betas"][0]), rel=1e-9)
-        theirs.step()
-        schedule.step()
+def test_the_step_size_rises_to_its_peak_and_falls_to_nearly_nothing(classifier_params):
+    """One cycle, as Smith & Topin 2018 have it, over all steps of all epochs."""
+    p = classifier_params.model_copy(update={"epochs": 3, "batch_size": 100})
+    state = begin(classifier, p, 0, images=1000)
+    group, used = state.optimizers["model"].param_groups[0], []
+    for _ in range(30):
+        used.append((group["lr"], group["betas"][0]))
+        state.optimizers["model"].step()
+        state.schedule.step()
+    rates, betas = zip(*used, strict=True)
+    peak = rates.index(max(rates))
+    assert max(rates) == pytest.approx(p.lr, rel=1e-2)
+    assert 7 <= peak <= 9, "30 % of the way"
+    assert list(rates[: peak + 1]) == sorted(rates[: peak + 1])
+    assert list(rates[peak:]) == sorted(rates[peak:], reverse=True)
+    assert rates[0] == pytest.approx(p.lr / 25)
+    assert 0 < rates[-1] < p.lr / 50
+    assert betas[peak] == min(betas) == pytest.approx(0.85, abs=0.01)
 
 
-def test_a_step_uses_the_schedule():
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = classifier.OneCycleAdam([weight], 0.5, 11)
-    moved = []
-    for _ in range(10):
-        weight.grad, before = torch.ones(1), float(weight.detach())
-        optimizer.step()
-        moved.append(before - float(weight.detach()))
-    # A gradient that is always 1 moves a weight by about lr: nearly nothing, 0.5, nearly nothing.
-    assert moved[0] == pytest.approx(0.5 / 25, rel=1e-3)
-    assert 0.3 < max(moved) <= 0.5
-    assert moved[-1] < 0.1 * max(moved)
-
-
-def test_reading_does_not_depend_on_the_batch(split, classifier_params):
-    model = classifier.build(classifier_params)
+def test_classifying_does_not_depend_on_the_batch(split, classifier_params):
+    model = classifier.build(classifier_params, 0)
     x = split.test.x[:5]
-    features, logits = classifier.read(model, x)
+    features, logits = classifier.classify(model, x)
     assert features.shape == (5, 128)
     assert bool((features >= 0).all())
-    one_features, one_logits = classifier.read(model, x[2:3])
+    one_features, one_logits = classifier.classify(model, x[2:3])
     torch.testing.assert_close(features[2:3], one_features)
     torch.testing.assert_close(logits[2:3], one_logits)
 
 
 def test_samples_on_which_nothing_can_be_trained_are_said_in_one_line(split, classifier_params):
     nothing = data.Images(torch.full((200, 784), float("nan")), torch.arange(200) % 10)
-    progress = training.Progress("GAN-train on toy", 1, "classifier")
+    progress = Progress("GAN-train on toy", 1, "classifier")
     with pytest.raises(
         UserError,
         match=r"^GAN-train on toy: train_loss is nan in step 1 of epoch 1: .* smaller classifier\.lr$",
     ):
-        classifier.gan_train(classifier_params, 1, nothing, split, progress)
+        gan_train(classifier_params, 1, nothing, split, progress)

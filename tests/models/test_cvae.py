@@ -1,12 +1,18 @@
 """The CVAE's losses mean what the paper says, labels reach every network, and training is repeatable."""
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import distributions as D
 
-from condgen import cvae, data, randomness, training
+from condgen.base import random
+from condgen.datasets import data
+from condgen.models import cvae
+from condgen.training import loop
+from condgen.training.progress import Progress
+from condgen.training.state import begin
 
 
 @pytest.fixture
@@ -145,8 +151,8 @@ def test_the_layers_are_the_articles(model):
 
 
 def train(split, p, seed):
-    state = cvae.start(p, seed)
-    numbers = [n for _, n in cvae.train(state, split, p, seed, training.Progress("cvae", p.epochs))]
+    state = begin(cvae, p, seed, len(split.train))
+    numbers = [n for _, n in loop.train(cvae, state, split, p, seed, Progress("cvae", p.epochs))]
     return state.model, numbers
 
 
@@ -163,9 +169,9 @@ def test_every_epoch_has_its_own_order_and_noise(split, cvae_params, monkeypatch
 
     def recording(seed, stream, epoch=0, device="cpu"):
         asked.append((seed, stream, epoch))
-        return randomness.generator(seed, stream, epoch, device)
+        return random.generator(seed, stream, epoch, device)
 
-    monkeypatch.setattr(cvae, "generator", recording)
+    monkeypatch.setattr(loop, "generator", recording)
     train(split, cvae_params, seed=5)
     for stream in ("cvae/shuffle", "cvae/noise"):
         assert [key for key in asked if key[1] == stream] == [(5, stream, 1), (5, stream, 2)]
@@ -185,3 +191,40 @@ def test_a_drawn_image_is_in_range_and_does_not_depend_on_its_neighbours(model, 
     assert images.shape == (20, 784)
     assert 0 <= float(images.min()) <= float(images.max()) <= 1
     torch.testing.assert_close(images[7:8], cvae.draw(model, z[7:8], labels[7:8]))
+
+
+@pytest.mark.parametrize("loss", ["kl_divergence", "reconstruction"])
+def test_training_follows_the_loss_functions(split, cvae_params, monkeypatch, loss):
+    """Whoever halves the function under the equation trains other weights, and sees the number halved."""
+    p = cvae_params.model_copy(update={"epochs": 1})
+    model, (as_written,) = train(split, p, seed=0)
+    whole = getattr(cvae, loss)
+    monkeypatch.setattr(cvae, loss, lambda *tensors: 0.5 * whole(*tensors))
+    other, (halved,) = train(split, p, seed=0)
+    for name, weight in model.state_dict().items():
+        assert not torch.equal(weight, other.state_dict()[name]), name
+    # Weighted by half, each term is worth less to the optimizer, and so its unweighted value grows.
+    shown = {"kl_divergence": "train_kl", "reconstruction": "train_reconstruction"}[loss]
+    assert halved[shown] < as_written[shown] < 2 * halved[shown]
+
+
+def test_a_step_is_one_of_the_optimizer_down_the_mean_negative_elbo(model, cvae_params, gen):
+    before = copy.deepcopy(model)
+    x, labels = torch.rand(8, 784, generator=gen), torch.arange(8)
+    optimizers = {"model": torch.optim.SGD(model.parameters(), lr=0.1)}
+    noise = torch.Generator().manual_seed(3)
+    for _ in range(2):  # a second step starts from no gradient
+        numbers = cvae.train_step(model, optimizers, x, labels, noise, cvae_params)
+    noise = torch.Generator().manual_seed(3)
+    for _ in range(2):
+        eps = torch.randn(8, 2, generator=noise)
+        terms = cvae.negative_elbo(before, x, data.one_hot(labels), eps)
+        gradients = torch.autograd.grad(sum(terms).mean(), list(before.parameters()))
+        with torch.no_grad():
+            for weight, gradient in zip(before.parameters(), gradients, strict=True):
+                weight -= 0.1 * gradient
+    for ours, theirs in zip(model.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert not any(value.requires_grad for value in numbers.values())
+    torch.testing.assert_close(numbers["loss"], sum(terms).detach())
+    torch.testing.assert_close(numbers["kl"], terms[1].detach())

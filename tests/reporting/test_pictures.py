@@ -4,18 +4,21 @@ import io
 
 import numpy as np
 import pytest
-from condgen.errors import UserError
-from condgen.mosaic import mosaic
 from PIL import Image
 
-from condgen import claims, figures, metrics, report
+from condgen.base.errors import UserError
+from condgen.base.pictures import mosaic, save_png
+from condgen.evaluation import catalog, claims
+from condgen.models import MODELS
+from condgen.reporting import captions, figures, report
+from condgen.reporting.captions import Picture
 
 
 def made_up_results(**changed):
     """What evaluate.json would hold, with every metric at one made-up value a set."""
     numbers = {"cvae": 0.5, "cgan": 0.25, "real": 0.75}
-    unmeasured = {metric.key for metric in metrics.METRICS if metric.group == "stability"}
-    keys = [metric.key for metric in metrics.METRICS]
+    unmeasured = {metric.key for metric in catalog.METRICS if metric.group == "stability"}
+    keys = [metric.key for metric in catalog.METRICS]
     sets = {
         name: {"images": 10_000, "parzen_standard_error": 1.8, "parzen_sigma": 0.2}
         | {key: value for key in keys if name != "real" or key not in unmeasured}
@@ -77,7 +80,7 @@ def test_a_picture_is_a_picture_and_always_the_same_bytes(tmp_path, kind):
             case "confusion":
                 figures.confusion(path, {"cvae": np.eye(10, dtype=int) * 7, "cgan": np.ones((10, 10), int)})
             case "curves":
-                figures.training_curves(path, rows, rows)
+                figures.curves(path, {"CVAE": (rows, {"train_loss": "training", "val_loss": "validation"})})
         return path.read_bytes()
 
     first, second = make(tmp_path / "a"), make(tmp_path / "b")
@@ -100,7 +103,7 @@ def test_the_tables_show_every_number_with_its_interval():
     table = report.metrics_markdown(results)
     assert "| Class accuracy (%) ↑ | 50.0 [49.0, 51.0] | 25.0 [24.0, 26.0] | 75.0 [74.0, 76.0] |" in table
     assert "| Fréchet distance (feature units²) ↓ | 0.50 | 0.25 [0.24, 0.26] |" in table
-    assert len(table.splitlines()) == 2 + len(metrics.METRICS)
+    assert len(table.splitlines()) == 2 + len(catalog.METRICS)
     text = report.claims_markdown(results)
     for claim in claims.CLAIMS:
         assert claim.text in text
@@ -121,11 +124,11 @@ def test_the_published_likelihoods_stand_beside_ours():
 
 
 def test_the_report_is_one_self_contained_page(tmp_path):
-    figures.save_png(tmp_path / "a.png", numbered(1)[0])
+    save_png(tmp_path / "a.png", numbered(1)[0])
     report.html(
         tmp_path / "r.html",
         made_up_results(),
-        [("Grid <1>", "text", str(tmp_path / "a.png")), ("Gone", "text", str(tmp_path / "none.png"))],
+        [Picture("Grid <1>", "text", tmp_path / "a.png"), Picture("Gone", "text", tmp_path / "none.png")],
     )
     page = (tmp_path / "r.html").read_text()
     assert "Grid &lt;1&gt;" in page
@@ -142,5 +145,17 @@ def test_the_report_says_loudly_that_the_data_set_is_not_the_full_one(tmp_path):
 
 def test_only_pictures_are_put_into_the_page(tmp_path):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(UserError, match="is no picture"):
-        report.html(tmp_path / "r.html", made_up_results(), [("a", "b", str(tmp_path / "a.txt"))])
+    with pytest.raises(UserError, match="is not a picture"):
+        report.html(tmp_path / "r.html", made_up_results(), [Picture("a", "b", tmp_path / "a.txt")])
+
+
+def test_every_picture_that_the_stages_draw_is_in_the_report(tmp_path):
+    """And none is named that no stage draws: it would be left out in silence."""
+    drawn = ("classes", "same_noise", "interpolation", "manifold")
+    expected = {tmp_path / f"s/{model}_{what}.png" for model in MODELS for what in drawn}
+    expected |= {tmp_path / "s/article_table.png", tmp_path / "s/training.gif", tmp_path / "e/curves.png"}
+    expected |= {tmp_path / f"e/{model}_nearest.png" for model in MODELS}
+    expected |= {tmp_path / f"e/{what}.png" for what in ("accuracy_by_digit", "vendi_by_digit", "confusion")}
+    shown = [picture.file for picture in captions.pictures(tmp_path / "s", tmp_path / "e")]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == expected

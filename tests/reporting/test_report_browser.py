@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from test_pictures import made_up_results
 
-from condgen import figures, report
+from condgen.reporting import figures, report
+from condgen.reporting.captions import Picture
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -45,7 +46,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     noise = np.random.default_rng(0).integers(0, 256, (150, 28, 28), dtype=np.uint8)
     figures.grid(folder / "grid.png", noise, columns=15)
-    pictures = [("A grid", "Wider than a phone.", str(folder / "grid.png"))]
+    pictures = [Picture("A grid", "Wider than a phone.", folder / "grid.png")]
     report.html(folder / "report.html", made_up_results(), pictures)
     text = (folder / "report.html").read_text()
     (folder / "probe.html").write_text(text.replace("</body>", PROBE + "</body>"))

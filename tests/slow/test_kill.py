@@ -17,6 +17,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 import yaml
+
 from clone import Clone
 
 STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]

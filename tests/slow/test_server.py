@@ -14,8 +14,9 @@ import urllib.request
 import mlflow
 import numpy as np
 import pytest
-from clone import Clone
 from PIL import Image
+
+from clone import Clone
 
 pytestmark = pytest.mark.slow
 EPOCHS = 150

@@ -18,6 +18,7 @@ from collections import Counter
 import mlflow
 import pytest
 import yaml
+
 from clone import Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

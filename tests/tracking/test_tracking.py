@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from condgen import tracking
-from condgen.__main__ import main
+from condgen.cli import main
 from condgen.tracking import address, courier, delivery, journal, store
 
 GRID = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
@@ -81,10 +81,10 @@ def write(place, name, text):
 
 def full_stage(place, name="train_cgan"):
     """A stage that says one of everything but a model."""
-    write(place, "data/mnist.npz", "pixels")
+    write(place, "data/dataset.npz", "pixels")
     with tracking.stage(name) as run:
         write(place, "data/models/cgan/config.json", "hello")
-        run.dataset("data/mnist.npz", "five digits", "training")
+        run.dataset("data/dataset.npz", "five digits", "training")
         for epoch in range(1, 4):
             run.epoch(epoch, {"loss": 1 / epoch}, GRID if epoch == 2 else None)
         run.numbers({"cgan": {"accuracy": 0.5, "by_digit": [0.1, 0.2], "note": "text"}})
@@ -115,7 +115,7 @@ def test_a_stage_is_a_child_of_its_execution_and_holds_what_it_said(place, later
     assert [m.value for m in client.get_metric_history(child.info.run_id, "cgan.by_digit")] == [0.1, 0.2]
     assert parent.data.metrics == {"recall": 0.25}
     assert not [tag for tag in parent.data.tags if tag.startswith(("read/", "wrote/"))]
-    assert child.data.tags["read/data/mnist.npz"] == hashlib.md5(b"pixels").hexdigest()
+    assert child.data.tags["read/data/dataset.npz"] == hashlib.md5(b"pixels").hexdigest()
     assert parent.data.tags["mlflow.note.content"] == "What it came to"
     assert [used.dataset.name for used in child.inputs.dataset_inputs] == ["five digits"]
     assert {a.path for a in client.list_artifacts(child.info.run_id, "models/cgan")} == {

@@ -1,14 +1,21 @@
 """A killed training goes on to the very same result, from a state that is right or is not used."""
 
+import copy
 import errno
 import os
 import time
 
 import pytest
 import torch
-from condgen.errors import UserError
 
-from condgen import cgan, classifier, cvae, data, resume, training
+from condgen.base.errors import UserError
+from condgen.datasets import data
+from condgen.models import cgan, classifier, cvae
+from condgen.training import checkpoint as resume
+from condgen.training.history import fixed_noise
+from condgen.training.loop import record, train
+from condgen.training.progress import Progress
+from condgen.training.state import begin
 
 EPOCHS = 4
 TRAININGS = ("cvae", "cgan", "classifier")
@@ -35,16 +42,18 @@ def make(split, cvae_params, cgan_params, classifier_params):
     few_images = data.Split(*parts, source="few")
 
     def build(name):
-        progress = training.Progress(name, EPOCHS)
-        if name == "classifier":
-            p = classifier_params.model_copy(update={"epochs": EPOCHS})
-            state = classifier.start(p, len(few_images.train))
-            return state, classifier.train(state, few_images, p, progress), progress, None
-        module, p = {"cvae": (cvae, cvae_params), "cgan": (cgan, cgan_params)}[name]
+        progress = Progress(name, EPOCHS)
+        module, p = {
+            "cvae": (cvae, cvae_params),
+            "cgan": (cgan, cgan_params),
+            "classifier": (classifier, classifier_params),
+        }[name]
         p = p.model_copy(update={"epochs": EPOCHS})
-        state = module.start(p, 0)
-        z, labels = training.fixed_noise(0, p.latent_dim, torch.device("cpu"))
-        epochs = module.train(state, few_images, p, 0, progress)
+        state = begin(module, p, 0, len(few_images.train))
+        epochs = train(module, state, few_images, p, 0, progress)
+        if name == "classifier":
+            return state, epochs, progress, None
+        z, labels = fixed_noise(0, p.latent_dim, torch.device("cpu"))
         return state, epochs, progress, lambda: data.to_uint8(module.draw(state.model, z, labels))
 
     return build
@@ -61,20 +70,20 @@ def run(make, name, checkpoint, kill_after=None):
                 raise Killed
 
     try:
-        training.record(until_killed(), state, progress, Silent(), checkpoint, draw)
+        record(until_killed(), state, progress, Silent(), checkpoint, draw)
     except Killed:
         checkpoint._wait()
     return state
 
 
 def result(state):
-    return {name: value.clone() for name, value in state.tensors().items()}, state.rows
+    return {name: value.clone() for name, value in state.tensors().items()}, copy.deepcopy(state.numbers())
 
 
 def same(a, b):
-    (tensors, rows), (others, other_rows) = result(a), result(b)
+    (tensors, numbers), (others, other_numbers) = result(a), result(b)
     return (
-        rows == other_rows
+        numbers == other_numbers
         and set(tensors) == set(others)
         and all(torch.equal(value, others[name]) for name, value in tensors.items())
     )
@@ -98,26 +107,30 @@ def test_a_killed_training_ends_as_an_undisturbed_one(make, tmp_path, name, capf
 @pytest.mark.parametrize("name", TRAININGS)
 def test_without_any_part_of_the_state_the_result_is_another(make, tmp_path, name):
     undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
-    tensors, rows = result(run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=2))
-    fresh, _ = result(make(name)[0])
-    for left_out in [*tensors, "rows"]:
+    tensors, numbers = result(run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=2))
+    fresh, fresh_numbers = result(make(name)[0])
+    scheduled = ("schedule", "groups") if name == "classifier" else ()
+    for left_out in [*tensors, "rows", *scheduled]:
         state, epochs, progress, draw = make(name)
         partial = {key: value.clone() for key, value in tensors.items()}
-        if left_out != "rows":  # as a fresh training has it, or zero where that has nothing yet
+        partial_numbers = copy.deepcopy(numbers)
+        if left_out in numbers:
+            partial_numbers[left_out] = fresh_numbers[left_out]
+        else:  # as a fresh training has it, or zero where that has nothing yet
             partial[left_out] = fresh.get(left_out, torch.zeros_like(tensors[left_out])).clone()
         try:
-            state.load(partial, [] if left_out == "rows" else list(rows))
-            training.record(epochs, state, progress, Silent(), Forgetful(), draw)
+            state.load(partial, partial_numbers)
+            record(epochs, state, progress, Silent(), Forgetful(), draw)
         except (UserError, IndexError, ValueError):
             continue  # so much is missing that it is noticed
         assert not same(undisturbed, state), left_out
 
 
 def test_a_missing_tensor_is_not_passed_over(make, tmp_path):
-    tensors, rows = result(run(make, "cgan", resume.Checkpoint(tmp_path, "cgan", {}), kill_after=1))
+    tensors, numbers = result(run(make, "cgan", resume.Checkpoint(tmp_path, "cgan", {}), kill_after=1))
     for name in tensors.keys() - {"pictures"}:
         with pytest.raises(KeyError):
-            make("cgan")[0].load({key: value for key, value in tensors.items() if key != name}, rows)
+            make("cgan")[0].load({key: value for key, value in tensors.items() if key != name}, numbers)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "a byte", "the checksum", "not ours"])

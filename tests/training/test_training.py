@@ -7,9 +7,16 @@ import sys
 import numpy as np
 import pytest
 import torch
-from condgen.errors import UserError
 
-from condgen import cgan, cvae, files, training
+from condgen.base import files
+from condgen.base.device import choose_device
+from condgen.base.errors import UserError
+from condgen.models import cgan, cvae, restore
+from condgen.training.history import fixed_noise
+from condgen.training.loop import record, train
+from condgen.training.mean import Mean
+from condgen.training.progress import Progress
+from condgen.training.state import State, begin
 
 
 class Forgetful:
@@ -31,27 +38,27 @@ class Listener:
 def test_an_unknown_device_is_said_with_what_is_allowed(monkeypatch, name):
     monkeypatch.setenv("CONDGEN_DEVICE", name)
     with pytest.raises(UserError, match=r"CONDGEN_DEVICE is .*allowed are cuda, mps, cpu"):
-        training.choose_device(2)
+        choose_device(2)
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="this machine has none"):
-        training.choose_device(2)
+        choose_device(2)
 
 
 def test_a_gpu_whose_number_is_too_high_is_said(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cuda:99")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match="'cuda:99', but this machine has none"):
-        training.choose_device(2)
+        choose_device(2)
 
 
 def test_the_device_can_be_chosen(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert training.choose_device(2) == torch.device("cpu")
+    assert choose_device(2) == torch.device("cpu")
 
 
 def test_the_best_device_there_is_is_taken(monkeypatch):
@@ -61,14 +68,14 @@ def test_the_best_device_there_is_is_taken(monkeypatch):
     for there, expected in (((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there[0])
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there[1])
-        assert training.choose_device(2).type == asked[-1] == expected
+        assert choose_device(2).type == asked[-1] == expected
 
 
 def test_an_epochs_line_comes_at_once_through_a_pipe(root):
     script = (
         f"import sys, time; sys.path.insert(0, {str(root / 'src')!r})\n"
-        "from condgen import training\n"
-        "training.Progress('toy', 2).line(1, {'loss': 0.5})\n"
+        "from condgen.training.progress import Progress\n"
+        "Progress('toy', 2).line(1, {'loss': 0.5})\n"
         "time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
@@ -81,9 +88,10 @@ def test_the_thread_count_is_what_params_say_and_not_what_the_environment_says(r
     # A process of its own: OMP_NUM_THREADS is read once.
     script = (
         f"import sys; sys.path.insert(0, {str(root / 'src')!r})\n"
-        "from condgen import metrics, training\n"  # metrics: what evaluate imports, SciPy and all
+        "from condgen.evaluation import metrics\n"  # what evaluate imports, SciPy and all
+        "from condgen.base.device import choose_device\n"
         "import threadpoolctl, torch\n"
-        "training.choose_device(3)\n"
+        "choose_device(3)\n"
         "print(torch.get_num_threads(), *{pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
     )
     done = subprocess.run(
@@ -100,11 +108,11 @@ def pictures():
 
 
 def fresh_state():
-    return training.State(torch.nn.Linear(1, 1), {})
+    return State(torch.nn.Linear(1, 1), {})
 
 
 def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
-    progress, log, state, drawn = training.Progress("toy", 2), Listener(), fresh_state(), pictures()
+    progress, log, state, drawn = Progress("toy", 2), Listener(), fresh_state(), pictures()
     kept = []
 
     class Keeper:
@@ -117,7 +125,7 @@ def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
                 pass
             yield epoch, {"loss": 1 / epoch}
 
-    training.record(epochs(), state, progress, log, Keeper(), draw=lambda: next(drawn))
+    record(epochs(), state, progress, log, Keeper(), draw=lambda: next(drawn))
     assert state.rows == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     assert [int(picture.max()) for picture in state.pictures] == [0, 1, 2]
     assert kept == [(1, 2), (2, 3)], "an epoch is kept when all of it is there, its pictures too"
@@ -133,13 +141,13 @@ def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
 def test_the_log_of_a_resumed_training_hears_of_the_epochs_before(draws):
     state, drawn = fresh_state(), pictures()
     draw = (lambda: next(drawn)) if draws else None
-    training.record(
-        iter([(1, {"loss": 4.0}), (2, {"loss": 3.0})]), state, training.Progress("toy", 3), Listener(),
+    record(
+        iter([(1, {"loss": 4.0}), (2, {"loss": 3.0})]), state, Progress("toy", 3), Listener(),
         Forgetful(), draw,
     )  # fmt: skip
     log = Listener()
-    training.record(
-        iter([(3, {"loss": 2.0})]), state, training.Progress("toy", 3), log, Forgetful(), draw
+    record(
+        iter([(3, {"loss": 2.0})]), state, Progress("toy", 3), log, Forgetful(), draw
     )  # fmt: skip
     losses = [(epoch, numbers["loss"]) for epoch, numbers, _ in log.heard if numbers]
     assert losses == [(1, 4.0), (2, 3.0), (3, 2.0)]
@@ -148,64 +156,64 @@ def test_the_log_of_a_resumed_training_hears_of_the_epochs_before(draws):
 
 
 def test_divergence_stops_with_the_loss_the_epoch_and_the_step():
-    mean = training.Mean(9)
+    mean = Mean(9)
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.ones(3)})
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.tensor([1, float("inf"), float("nan")])})
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.full((3,), float("nan"))})
 
     def epochs():
         yield 1, {"d_loss": 1.0}
-        yield 2, mean.read()
+        yield 2, mean.compute()
 
     state = fresh_state()
     with pytest.raises(UserError, match=r"toy: g_loss is inf in step 2 of epoch 2: .* smaller toy\.lr"):
-        training.record(epochs(), state, training.Progress("toy", 3), Listener(), Forgetful())
+        record(epochs(), state, Progress("toy", 3), Listener(), Forgetful())
     assert state.epoch == 1, "what was good before stays"
 
 
 def test_divergence_that_only_validation_sees_is_said_after_its_epoch():
-    mean = training.Mean(5)
+    mean = Mean(5)
     mean.add({"loss": torch.full((5,), float("nan"))})  # all validation images at once: there are no steps
 
     def epochs():
-        yield 1, mean.read("val_")
+        yield 1, mean.compute("val_")
 
     with pytest.raises(UserError, match="val_loss is nan after epoch 1: training diverged"):
-        training.record(epochs(), fresh_state(), training.Progress("toy", 3), Listener(), Forgetful())
+        record(epochs(), fresh_state(), Progress("toy", 3), Listener(), Forgetful())
 
 
 @pytest.mark.parametrize("name", ["cvae", "cgan"])
 def test_a_learning_rate_that_is_too_high_stops_within_an_epoch(name, split, cvae_params, cgan_params):
     module, p = {"cvae": (cvae, cvae_params), "cgan": (cgan, cgan_params)}[name]
-    state = module.start(p, 0)
+    state = begin(module, p, 0, len(split.train))
     with torch.no_grad():
         next(state.model.parameters()).fill_(float("nan"))  # what an overflow leaves behind
-    progress = training.Progress(name, 2)
-    epochs = module.train(state, split, p, 0, progress)
+    progress = Progress(name, 2)
+    epochs = train(module, state, split, p, 0, progress)
     with pytest.raises(UserError, match=rf"{name}: \w+ is nan in step 1 of epoch 1"):
-        training.record(epochs, state, progress, Listener(), Forgetful())
+        record(epochs, state, progress, Listener(), Forgetful())
 
 
 def test_a_mean_is_over_images_not_over_batches():
-    mean = training.Mean(40)
+    mean = Mean(40)
     mean.add({"loss": torch.full((30,), 1.0)})
     mean.add({"loss": torch.full((10,), 4.0)})
-    assert mean.read("train_") == {"train_loss": pytest.approx(1.75)}
+    assert mean.compute("train_") == {"train_loss": pytest.approx(1.75)}
 
 
 def test_fixed_noise_is_ten_of_each_digit_and_depends_on_the_seed():
-    z, labels = training.fixed_noise(0, 5, torch.device("cpu"))
+    z, labels = fixed_noise(0, 5, torch.device("cpu"))
     assert z.shape == (100, 5)
     assert torch.bincount(labels).tolist() == [10] * 10
-    assert not torch.equal(z, training.fixed_noise(1, 5, torch.device("cpu"))[0])
+    assert not torch.equal(z, fixed_noise(1, 5, torch.device("cpu"))[0])
 
 
 def test_files_that_do_not_fit_one_another_are_said(cvae_params, tmp_path):
     model = cvae.build(cvae_params, seed=0)
     files.write_model(tmp_path, model.state_dict(), model.config | {"model": "cvae", "hidden": 100})
     with pytest.raises(UserError, match="the files of the CVAE do not fit"):
-        training.restore(cvae.CVAE, *files.read_model(tmp_path))
+        restore(cvae.CVAE, *files.read_model(tmp_path))
     files.write_model(tmp_path, model.state_dict(), model.config | {"model": "cvae"})
-    again = training.restore(cvae.CVAE, *files.read_model(tmp_path))
+    again = restore(cvae.CVAE, *files.read_model(tmp_path))
     assert torch.equal(again.decoder.weight, model.decoder.weight)
     assert not again.training

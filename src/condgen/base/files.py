@@ -21,7 +21,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
-from condgen.errors import UserError
+from condgen.base.errors import UserError
 
 UNFINISHED = re.compile(r"\..+\.condgen-(\d+)@(.+)\.\w+")
 OLD_SECONDS = 3600  # after which what is unfinished is nobody's, whoever began it
@@ -48,23 +48,10 @@ def sweep(folder: str | Path, below: bool = False) -> None:
 
 
 def _abandoned(path: Path, pid: int, node: str) -> bool:
-    gone = node == platform.node() and _ended(pid)
+    from condgen.base import process  # psutil, which is not wherever a served model runs
+
+    gone = node == platform.node() and not process.running_pid(pid)
     return gone or time.time() - path.stat().st_mtime > OLD_SECONDS
-
-
-def _ended(pid: int) -> bool:
-    """Whether no process of this number works; not either if its parent has not heard of its end.
-
-    Killed with its parent, it is a zombie until PID 1 looks: in a container seconds later, or never.
-    """
-    import psutil  # not wherever a served model runs
-
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False  # somebody else's
 
 
 def write(path: str | Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from condgen.errors import UserError
+from condgen.base.errors import UserError
 
 PATH = "params.yaml"
 

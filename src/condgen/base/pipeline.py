@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from condgen.errors import UserError
+from condgen.base.errors import UserError
 
 DATA = "data/"  # deps below it are results of other stages; all others are code
 COMMITTED = "must be as it was committed: 'git checkout dvc.yaml'"

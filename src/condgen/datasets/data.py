@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from condgen import files
-from condgen.errors import UserError
-from condgen.params import Section
+from condgen.base import files
+from condgen.base.errors import UserError
+from condgen.base.params import Section
 
 CLASSES = 10
 SIDE = 28
@@ -55,7 +55,7 @@ class Split:
 
 
 def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -> Split:
-    """Reads data/mnist.npz and splits it as the article's loader does: the first images validate.
+    """Reads data/dataset.npz and splits it as the article's loader does: the first images validate.
 
     A tenth of the training images is the most that validation takes, so that the small bundled set
     keeps enough to train on. Raises UserError where the file is not such a data set.
@@ -162,15 +162,11 @@ def every_class(per_class: int, device: str | torch.device = "cpu") -> Tensor:
     return torch.arange(CLASSES, device=device).repeat_interleave(per_class)
 
 
-def batches(
-    x: Tensor, y: Tensor, size: int, generator: torch.Generator, drop_last: bool = False
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of `x` and `y` in a fresh random order, `size` at a time; each row at most once.
+def batches(x: Tensor, y: Tensor, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of `x` and `y` in a fresh random order, `size` at a time (the last batch may be smaller).
 
     The data set stays in memory as it is; a batch is gathered when it is asked for.
     """
     order = torch.randperm(len(x), generator=generator, device=generator.device)
     for rows in order.split(size):
-        if drop_last and len(rows) < size:
-            return
         yield x[rows], y[rows]

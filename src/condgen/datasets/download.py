@@ -25,8 +25,8 @@ from pydantic import Field
 from torchvision import datasets
 from tqdm import tqdm
 
-from condgen.errors import UserError, without_password
-from condgen.params import Number, Section
+from condgen.base.errors import UserError, without_password
+from condgen.base.params import Number, Section
 
 SLOWEST = 20_000  # bytes a second; below it, over `timeout` seconds, a mirror counts as down
 # Bytes of a file, packed or unpacked: the largest is FashionMNIST's 26 MB, and 60,000 images are 47 MB. More

@@ -73,7 +73,7 @@ CLAIMS = (
 Interval = tuple[float, float] | None
 
 
-def compare(left: Interval, right: Interval) -> str:
+def outcome(left: Interval, right: Interval) -> str:
     """met, refuted or open: whether `left` is claimed below `right`; open without an interval."""
     if left is None or right is None:
         return "open"
@@ -112,7 +112,7 @@ def judge(intervals: Mapping[str, Mapping[str, Interval]]) -> list[dict]:
                 "metric": c.metric,
                 "below": c.left,
                 "above": c.right,
-                "outcome": compare(intervals[c.left].get(c.metric), intervals[c.right].get(c.metric)),
+                "outcome": outcome(intervals[c.left].get(c.metric), intervals[c.right].get(c.metric)),
             }
             for c in claim.comparisons
         ]

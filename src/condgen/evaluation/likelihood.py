@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condgen import intervals
-from condgen.intervals import Value
+from condgen.base import intervals
+from condgen.base.intervals import Value
 
 SIGMAS = np.logspace(-1, 0, 20)  # widths tried, in units of the grey range
 VALIDATION = 1000  # validation images that choose the width

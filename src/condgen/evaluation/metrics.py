@@ -2,14 +2,12 @@
 
 Distances between images are taken in the features of this project's classifier, which was trained on
 real images and saw no sample. Published values that use Inception's features do not compare.
-`METRICS` names every number once, for the report, the README and the claims.
+`catalog.METRICS` names every number once, for the report, the docs and the claims.
 """
 
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from io import StringIO
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,67 +19,15 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 from vendi_score import vendi
 
-from condgen import data, intervals
-from condgen.intervals import Value
-from condgen.randomness import generator
+from condgen.base import intervals
+from condgen.base.intervals import Value
+from condgen.base.random import generator
+from condgen.datasets import data
 
 NEAREST = 5  # k of the nearest-neighbour metrics, as Naeem et al. 2020 recommend
 PER_CLASS = 1000  # images of a class that are measured at most: neighbours of all pairs take the memory
 KID_BLOCK = 1000  # images in one estimate of the kernel distance, as in Binkowski et al. 2018
 THIRD = 3  # stability looks at the last third of training
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a number is called, how it reads, and where it comes from."""
-
-    key: str
-    name: str
-    group: Literal["fidelity", "diversity", "usefulness", "likelihood", "stability"]
-    better: Literal["higher", "lower", "near 1", "none"]
-    unit: str
-    paper: str
-    interval: str
-    """Over what the interval resamples; or why there is none."""
-    digits: int = 2
-    scale: float = 1
-    """Shown is value * scale."""
-
-
-METRICS = [
-    Metric("class_accuracy", "Class accuracy", "fidelity", "higher", "%",
-           "GAN-test: Shmelkov et al. 2018", "images", 1, 100),
-    Metric("frechet_distance", "Fréchet distance", "fidelity", "lower", "feature units²",
-           "FID: Heusel et al. 2017", "none: resampled sets have doubles, which bias it upwards", 2),
-    Metric("kernel_distance", "Kernel distance", "fidelity", "lower", "MMD²",
-           "KID: Bińkowski et al. 2018", "disjoint blocks of 1,000 images", 3),
-    Metric("precision", "Precision", "fidelity", "higher", "%",
-           "Kynkäänniemi et al. 2019", "samples, neighbourhoods fixed", 1, 100),
-    Metric("density", "Density", "fidelity", "near 1", "ratio to real",
-           "Naeem et al. 2020", "none: prdc gives no number a sample", 2),
-    Metric("sharpness", "Sharpness against real", "fidelity", "near 1", "ratio",
-           "variance of the Laplacian: Pech-Pacheco et al. 2000", "images", 2),
-    Metric("recall", "Recall", "diversity", "higher", "%",
-           "Kynkäänniemi et al. 2019", "real images, neighbourhoods fixed", 1, 100),
-    Metric("coverage", "Coverage", "diversity", "higher", "%",
-           "Naeem et al. 2020", "real images, neighbourhoods fixed", 1, 100),
-    Metric("vendi_features", "Vendi score, features", "diversity", "higher", "effective images a digit",
-           "Friedman & Dieng 2022", "none: resampled sets have doubles, which lower it", 2),
-    Metric("vendi_pixels", "Vendi score, pixels", "diversity", "higher", "effective images a digit",
-           "Friedman & Dieng 2022", "none: resampled sets have doubles, which lower it", 2),
-    Metric("pairwise_ssim", "SSIM of pairs of one digit", "diversity", "lower", "SSIM",
-           "after Odena et al. 2017", "disjoint pairs, half as many as images", 3),
-    Metric("gan_train", "GAN-train accuracy", "usefulness", "higher", "%",
-           "Shmelkov et al. 2018; CAS: Ravuri & Vinyals 2019", "real test images", 1, 100),
-    Metric("parzen_log_likelihood", "Parzen log-likelihood", "likelihood", "higher", "nats",
-           "Goodfellow et al. 2014; Mirza & Osindero 2014", "real test images", 1),
-    Metric("picture_change", "Picture change an epoch", "stability", "lower", "% of the grey range",
-           "this project", "the 100 fixed noise vectors", 2, 100),
-    Metric("reading_change", "Pictures read otherwise an epoch later", "stability", "lower", "%",
-           "this project", "the 100 fixed noise vectors", 1, 100),
-    Metric("accuracy_change", "Class accuracy change an epoch", "stability", "lower", "% points",
-           "this project, on the 100 pictures", "late epochs", 1, 100),
-]  # fmt: skip
 
 
 def class_accuracy(logits: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
@@ -261,7 +207,7 @@ def nearest(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return found.indices, found.values
 
 
-def compare(
+def measure_images(
     drawn: data.Images, features: Tensor, logits: Tensor, reference: data.Images, real: Tensor
 ) -> tuple[dict[str, Value], dict[str, Sequence]]:
     """All numbers that need nothing but a set of images; and the same by class.

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import t as student
 
-from condgen import claims
-from condgen.compare import Finished, Row, group
+from condgen.evaluation import claims
+from condgen.experiments.pooling import Finished, Row, group
 
 METRICS = sorted(
     {f"{name}.{c.metric}" for a in claims.CLAIMS for c in a.comparisons for name in (c.left, c.right)}

@@ -1,4 +1,4 @@
-"""The conditional variational autoencoder: network, loss, training epoch, drawing.
+"""The conditional variational autoencoder: network, loss, training step, drawing.
 
 Kingma & Welling 2014, "Auto-Encoding Variational Bayes" (arXiv:1312.6114); conditioned on the label, with
 the prior N(0, I) whatever the label, as the model M2 of Kingma et al. 2014, "Semi-Supervised Learning with
@@ -6,20 +6,20 @@ Deep Generative Models" (arXiv:1406.5298). Symbols as there: x an image, y its l
 q(z|x, y) = N(mu, exp(logvar)).
 """
 
-from collections.abc import Iterator
-from math import ceil, log
+from collections.abc import Mapping
+from math import log
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
-from condgen import data, dense
-from condgen.adam import Adam
-from condgen.params import Number, Section
-from condgen.randomness import generator
-from condgen.training import Mean, Numbers, Progress, State, init_glorot
+from condgen.base.params import Number, Section
+from condgen.base.random import generator
+from condgen.datasets import data
+from condgen.models.layers import init_glorot
 
 BOUND_SAMPLES = 100  # k of the importance-weighted bound
 BOUND_BATCH = 20  # test images at once, for memory; changes the result only through the noise
@@ -30,6 +30,7 @@ class CVAEParams(Section):
     """Section `cvae` of params.yaml."""
 
     section: ClassVar[str] = "cvae"
+    one_cycle: ClassVar[bool] = False
     conditional: bool
     hidden: int = Field(ge=1, le=65_536)
     latent_dim: int = Field(ge=1, le=65_536)
@@ -44,7 +45,7 @@ class CVAEParams(Section):
 class CVAE(nn.Module):
     """Encoder [x, y] -> hidden, relu -> (mu, logvar); decoder [z, y] -> hidden, relu -> logits of x.
 
-    With `conditional` false both networks see no y: the plain VAE.
+    With `conditional` false neither sees y: the plain VAE.
     """
 
     def __init__(self, hidden: int, latent_dim: int, conditional: bool):
@@ -56,6 +57,11 @@ class CVAE(nn.Module):
         self.logvar = nn.Linear(hidden, latent_dim)
         self.decoder = nn.Linear(latent_dim + label, hidden)
         self.logits = nn.Linear(hidden, data.PIXELS)
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """All of it is trained by one optimizer."""
+        return {"model": self}
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """x `[b, 784]` in [0, 1], y one-hot `[b, 10]` -> mu, logvar, each `[b, latent_dim]`."""
@@ -71,17 +77,14 @@ class CVAE(nn.Module):
         return torch.cat([x, y], dim=1) if self.config["conditional"] else x
 
 
+Params, Network = CVAEParams, CVAE
+
+
 def build(p: CVAEParams, seed: int) -> CVAE:
     """A fresh network on the CPU, initialised from the seed."""
     model = CVAE(p.hidden, p.latent_dim, p.conditional)
     init_glorot(model, generator(seed, "cvae/init"))
     return model
-
-
-def start(p: CVAEParams, seed: int, device: str | torch.device = "cpu") -> State:
-    """What training starts from."""
-    model = build(p, seed).to(device)
-    return State(model, {"model": Adam(model.parameters(), p)})
 
 
 def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
@@ -90,10 +93,7 @@ def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
     logits `[b, 784]`, x `[b, 784]` in [0, 1] -> `[b]`, nats per image. For grey pixels it is the usual
     surrogate, not a likelihood. (Kingma & Welling 2014, appendix C.1)
     """
-    # softplus(l) - x l, with softplus(l) = log(1 + e^l) = max(l, 0) - log sigmoid(|l|): that never overflows,
-    # and PyTorch's own takes log1p, which makes it five times as slow on some processors.
-    softplus = torch.maximum(logits, logits.new_zeros(())) - logits.abs().sigmoid_().log()
-    return torch.addcmul(softplus, x, logits, value=-1).sum(dim=1)
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -115,71 +115,39 @@ def negative_elbo(model: CVAE, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tenso
     return reconstruction(model.decode(z, y), x), kl_divergence(mu, logvar)
 
 
-@torch.no_grad()
-def train_step(model: CVAE, optimizer: Adam, x: Tensor, y: Tensor, eps: Tensor) -> dict[str, Tensor]:
-    """One step on one batch. Returns the terms of each image's loss, `[b]` each, nats, detached.
+def train_step(
+    model: CVAE,
+    optimizers: Mapping[str, Optimizer],
+    x: Tensor,
+    labels: Tensor,
+    noise: torch.Generator,
+    p: CVAEParams,
+) -> dict[str, Tensor]:
+    """One step down the gradient of -ELBO, its mean over a batch. (Kingma & Welling 2014, algorithm 1)
 
-    Arguments as of `negative_elbo`, whose gradients are written out here: d_v is that of the batch's mean
-    -ELBO by v.
+    x `[b, 784]` in [0, 1], labels `[b]`. Returns the terms of each image's loss, `[b]` each, nats, detached.
     """
-    b = len(x)
-    xy = model.with_label(x, y)
-    h_x = dense.forward(model.encoder, xy).relu_()
-    mu, logvar = dense.forward(model.mu, h_x), dense.forward(model.logvar, h_x)
-    sigma_eps = torch.exp(logvar / 2) * eps
-    zy = model.with_label(mu + sigma_eps, y)
-    h_z = dense.forward(model.decoder, zy).relu_()
-    logits = dense.forward(model.logits, h_z)
-    reconstructions, kl = reconstruction(logits, x), kl_divergence(mu, logvar)
-
-    d_logits = logits.sigmoid_().sub_(x).div_(b)
-    dense.backward(model.logits, h_z, d_logits)
-    d_h_z = dense.relu_backward(dense.backward_to_input(model.logits, d_logits), h_z)
-    dense.backward(model.decoder, zy, d_h_z)
-    d_z = dense.backward_to_input(model.decoder, d_h_z)[:, : mu.shape[1]]
-    d_mu = d_z + mu / b
-    d_logvar = (d_z * sigma_eps + (logvar.exp() - 1) / b) / 2
-    dense.backward(model.mu, h_x, d_mu)
-    dense.backward(model.logvar, h_x, d_logvar)
-    d_h_x = dense.backward_to_input(model.mu, d_mu) + dense.backward_to_input(model.logvar, d_logvar)
-    dense.backward(model.encoder, xy, dense.relu_backward(d_h_x, h_x))
-    optimizer.step()
-    return {"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl}
-
-
-def train(
-    state: State, split: data.Split, p: CVAEParams, seed: int, progress: Progress
-) -> Iterator[tuple[int, Numbers]]:
-    """Trains the epochs that `state` lacks, one each time it is asked; yields (epoch, numbers), in nats.
-
-    Keys: {train,val}_{loss,reconstruction,kl}, means over images. Training values are means over the
-    epoch, while the weights still move; validation values belong to the weights at its end.
-    """
-    model, optimizer, device = state.model, state.optimizers["model"], split.train.x.device
-    y_train = data.one_hot(split.train.y)
-    count = ceil(len(split.train) / p.batch_size)
-    for epoch in range(state.epoch + 1, p.epochs + 1):
-        shuffle = generator(seed, "cvae/shuffle", epoch, device)
-        noise = generator(seed, "cvae/noise", epoch, device)
-        batches = data.batches(split.train.x, y_train, p.batch_size, shuffle)
-        mean = Mean(len(split.train))
-        for x, y in progress.batches(epoch, batches, count):
-            eps = torch.randn(len(x), p.latent_dim, generator=noise, device=device)
-            mean.add(train_step(model, optimizer, x, y, eps))
-        yield epoch, mean.read("train_") | validate(model, split.validation, seed)
+    eps = torch.randn(len(x), p.latent_dim, generator=noise, device=x.device)
+    reconstructions, kl = negative_elbo(model, x, data.one_hot(labels), eps)
+    loss = reconstructions + kl
+    optimizers["model"].zero_grad()
+    loss.mean().backward()
+    optimizers["model"].step()
+    return {"loss": loss.detach(), "reconstruction": reconstructions.detach(), "kl": kl.detach()}
 
 
 @torch.no_grad()
-def validate(model: CVAE, images: data.Images, seed: int) -> Numbers:
-    """val_{loss,reconstruction,kl}, nats per image, with the same noise after every epoch."""
+def validate(model: CVAE, images: data.Images, seed: int) -> dict[str, float]:
+    """val_{loss,reconstruction,kl}: means in nats per image, with the same noise after every epoch."""
     device = images.x.device
     noise = generator(seed, "cvae/validation", device=device)
     eps = torch.randn(len(images), model.config["latent_dim"], generator=noise, device=device)
-    mean = Mean(len(images))
-    for x, y, noise in zip(*(t.split(VALIDATION_BATCH) for t in (images.x, images.y, eps)), strict=True):
-        reconstructions, kl = negative_elbo(model, x, data.one_hot(y), noise)
-        mean.add({"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl})
-    return mean.read("val_")
+    batches = zip(*(t.split(VALIDATION_BATCH) for t in (images.x, images.y, eps)), strict=True)
+    terms = [negative_elbo(model, x, data.one_hot(y), part) for x, y, part in batches]
+    # float64 on the CPU: float32 would round sums over all images, and MPS has nothing wider.
+    reconstructions, kl = (torch.cat(term).cpu().double() for term in zip(*terms, strict=True))
+    named = {"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl}
+    return {f"val_{name}": float(values.mean()) for name, values in named.items()}
 
 
 @torch.no_grad()
@@ -192,7 +160,7 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
     """
     device, k = images.x.device, BOUND_SAMPLES
     noise = generator(seed, "cvae/bounds", device=device)
-    # Both are there before the loop: small tensors that stay, made between large ones that go, would leave
+    # Both are allocated before the loop: small tensors kept between large ones that are freed would leave
     # holes in memory that nothing fits into, 2 GB of them.
     elbo, bound = torch.empty(2, len(images), device=device)
     parts = (t.split(BOUND_BATCH) for t in (images.x, images.y, elbo, bound))

@@ -10,16 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from condgen import files
-from condgen.mosaic import GAP, mosaic
+from condgen.base import files
+from condgen.base.pictures import GAP, mosaic, save_png
+from condgen.models import MODELS
 
 # Blue, orange, grey: told apart by people with any colour vision, on white and on black paper.
 COLOURS = {"cvae": "#3b75c4", "cgan": "#e07b1f", "real": "#7d7d7d"}
-NAMES = {"cvae": "CVAE", "cgan": "CGAN", "real": "Real digits"}
-CURVES = {
-    "cvae": ("epoch", "train_loss", "val_loss"),
-    "cgan": ("epoch", "d_loss", "g_loss", "d_real", "d_fake"),
-}  # what `training_curves` draws
+NAMES = {name: model.title for name, model in MODELS.items()} | {"real": "Real digits"}
 FRAME_MS = 160  # how long an animation shows an epoch
 LAST_MS = 2500  # and how long the last one
 
@@ -27,13 +24,6 @@ LAST_MS = 2500  # and how long the last one
 def first_of_each_class(images: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     """The first `count` images of every class, class after class."""
     return np.concatenate([images[labels == label][:count] for label in np.unique(labels)])
-
-
-def save_png(path: str | Path, image: np.ndarray, scale: int = 1) -> None:
-    """Writes a uint8 picture, each pixel as a square of `scale` pixels."""
-    buffer = io.BytesIO()
-    Image.fromarray(image.repeat(scale, 0).repeat(scale, 1)).save(buffer, "PNG", optimize=True)
-    files.write(path, buffer.getvalue())
 
 
 def class_grid(path: str | Path, images: np.ndarray, labels: np.ndarray, count: int = 15) -> None:
@@ -125,16 +115,6 @@ def curves(
         _plain(axis)
     figure.tight_layout()
     _save(figure, path, dpi=100)
-
-
-def training_curves(path: str | Path, cvae: Sequence[Mapping], cgan: Sequence[Mapping]) -> None:
-    """The CVAE's negative ELBO, the CGAN's losses and what its discriminator says, over epochs."""
-    panels = {
-        "CVAE: loss, nats per image": (cvae, {"train_loss": "training", "val_loss": "validation"}),
-        "CGAN: losses, nats": (cgan, {"d_loss": "discriminator", "g_loss": "generator"}),
-        "CGAN: probability of real": (cgan, {"d_real": "D(x)", "d_fake": "D(G(z|y))"}),
-    }
-    curves(path, panels)
 
 
 def bars_by_class(path: str | Path, values: Mapping[str, Sequence[float]], label: str) -> None:

@@ -7,13 +7,15 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from condgen import claims, figures, files, likelihood, metrics
-from condgen.errors import UserError
+from condgen.base import files
+from condgen.base.errors import UserError
+from condgen.evaluation import claims, likelihood
+from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
+from condgen.reporting import captions, figures
 
 SETS = ("cvae", "cgan", "real")
 TYPES = {".png": "image/png", ".gif": "image/gif"}
 ARROWS = {"higher": " ↑", "lower": " ↓", "near 1": " → 1", "none": ""}
-BY_KEY = {metric.key: metric for metric in metrics.METRICS}
 
 
 def cell(results: Mapping[str, Any], name: str, key: str) -> tuple[str, str]:
@@ -26,7 +28,7 @@ def cell(results: Mapping[str, Any], name: str, key: str) -> tuple[str, str]:
     return _number(value, metric), bounds
 
 
-def _number(value: float, metric: metrics.Metric) -> str:
+def _number(value: float, metric: Metric) -> str:
     return f"{value * metric.scale:.{metric.digits}f}"
 
 
@@ -39,7 +41,7 @@ def metric_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "cells": [cell(results, name, metric.key) for name in SETS],
             "n": results["sizes"]["cvae"].get(metric.key),
         }
-        for metric in metrics.METRICS
+        for metric in METRICS
     ]
 
 
@@ -168,15 +170,14 @@ def caption(results: Mapping[str, Any]) -> str:
     )
 
 
-def accuracy_rows(accuracy: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
-    """Rows for `dvc plots`: each digit with every set's class accuracy."""
-    return [
-        {"digit": digit} | {name: values[digit] for name, values in accuracy.items()} for digit in range(10)
-    ]
+def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Rows for `dvc plots`: each digit with every set's class accuracy, in [0, 1]."""
+    accuracy = {name: results[name]["class_accuracy_by_digit"] for name in SETS}
+    return [{"digit": i} | {name: values[i] for name, values in accuracy.items()} for i in range(10)]
 
 
-def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[tuple[str, str, str]]) -> None:
-    """Writes the page. pictures: (title, explanation, file); the first stands on top, the rest at the end.
+def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[captions.Picture]) -> None:
+    """Writes the page. pictures: the first stands on top, the rest at the end.
 
     A picture whose file is missing is left out (there is a manifold only where the latent space is 2-D).
     """
@@ -186,7 +187,7 @@ def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[tuple[
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     page = template.render(
         metrics=metric_rows(results),
-        groups=list(dict.fromkeys(metric.group for metric in metrics.METRICS)),
+        groups=list(dict.fromkeys(metric.group for metric in METRICS)),
         claims=claim_rows(results),
         rule=claims.RULE,
         likelihoods=likelihood_rows(results),
@@ -195,14 +196,14 @@ def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[tuple[
         caption=caption(results),
         bundled="bundled" in results["data"],
         data=results["data"],
-        pictures=[(t, text, _inline(file)) for t, text, file in pictures if Path(file).exists()],
+        pictures=[(p.title, p.text, _inline(p.file)) for p in pictures if p.file.exists()],
     )
     files.write(path, page.encode())
 
 
-def _inline(file: str) -> str:
+def _inline(file: Path) -> str:
     """A picture as a data: address, so that the page is one file."""
-    suffix = Path(file).suffix
+    suffix = file.suffix
     if suffix not in TYPES:
-        raise UserError(f"{file} is no picture: allowed are {', '.join(TYPES)}")
-    return f"data:{TYPES[suffix]};base64,{base64.b64encode(Path(file).read_bytes()).decode()}"
+        raise UserError(f"{file} is not a picture, but must be one of {', '.join(TYPES)}")
+    return f"data:{TYPES[suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"

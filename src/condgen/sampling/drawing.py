@@ -1,21 +1,18 @@
 """A trained generator -> digits for people: pictures of dates and numbers, labelled data sets of any size."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, nn
 
-from condgen import cgan, cvae, data, figures, files, randomness, sampling, training
-from condgen.errors import UserError
-
-MODELS = {"cvae": (cvae.CVAE, cvae.draw), "cgan": (cgan.CGAN, cgan.draw)}
+from condgen.base import files, pictures, random
+from condgen.base.errors import UserError
+from condgen.datasets import data
+from condgen.sampling.generator import Generator, check_noise, within
 
 DIGITS = "0123456789"
 SEPARATORS = " -.,:/+"  # what stands between the digits of dates, times and numbers
@@ -24,62 +21,12 @@ GLYPH_WIDTH = 16  # pixels, of a separator's cell
 FONT_SIZE = 26  # of separators; digits of this size are about as tall as MNIST's
 BASELINE = 24  # MNIST's digits fill the middle 20 of 28 rows, so they stand on this one
 
-LARGEST_SEED = 2**32 - 1
-HOTTEST = 1000  # far past any use, and far below where float32 would overflow in the network
 # Pillow takes a larger picture for an attack and warns whoever opens it (PIL.Image.MAX_IMAGE_PIXELS).
 MOST_PIXELS = 89_478_485
 
 # The names under which every reader of MNIST looks for its files: Y. LeCun, "The MNIST database", 1998.
 MNIST = {"train": "train", "test": "t10k"}
 ABOUT = "Drawn by a model, not real: the label of an image is the digit that the model was asked for."
-
-
-@dataclass(frozen=True)
-class Generator:
-    """A trained model that draws the digits it is asked for.
-
-    Attributes:
-        name: "cvae" or "cgan".
-        network: on the CPU, in eval mode.
-        md5: MD5 of its model.safetensors, as md5sum and dvc.lock give it.
-    """
-
-    name: str
-    network: nn.Module
-    md5: str
-
-    def images(self, labels: Tensor, stream: str, seed: int, temperature: float = 1.0) -> np.ndarray:
-        """uint8 `[n, 28, 28]` for labels `[n]` in 0..9; z ~ N(0, temperature^2 I), 1 is the prior.
-
-        z is drawn for all images at once, so an image does not depend on the batch it is in. Another
-        `stream` is other noise. Raises UserError where seed or temperature is out of range.
-        """
-        _check_noise(seed, temperature)
-        _, draw = MODELS[self.name]
-        noise = randomness.generator(seed, stream)
-        z = torch.randn(len(labels), self.network.config["latent_dim"], generator=noise) * temperature
-        return sampling.images(lambda z, y: draw(self.network, z, y), z, labels, torch.device("cpu"))
-
-
-def load(folder: str | Path) -> Generator:
-    """Reads model.safetensors and config.json. Raises UserError where they are no trained generator."""
-    weights, config_json = Path(folder) / "model.safetensors", Path(folder) / "config.json"
-    try:
-        for path in (weights, config_json):
-            if not path.is_file():
-                raise UserError(
-                    f"{path} is missing: 'dvc repro' makes data/models/cvae and data/models/cgan; "
-                    "for a model that is elsewhere give --model"
-                )
-        state, config = files.read_model(folder)
-        md5 = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
-    name = config.get("model")
-    if name not in list(MODELS):  # a list, because JSON can hold what no dict has as its key
-        raise UserError(f"{config_json}: model is {name!r}: allowed are {', '.join(MODELS)}")
-    kind, _ = MODELS[name]
-    return Generator(name, training.restore(kind, state, config), md5)
 
 
 def picture(
@@ -91,7 +38,7 @@ def picture(
     UserError for a text with other characters than digits and SEPARATORS, or without a digit.
     """
     _check_text(text)
-    _within("variants", variants, 1, 100)
+    within("variants", variants, 1, 100)
     _check_conditional(generator)
     labels = torch.tensor([DIGITS.index(character) for character in text if character in DIGITS])
     glyphs = {character: _glyph(character) for character in set(text) - set(DIGITS)}
@@ -115,7 +62,7 @@ def draw(
     """Writes `picture` as a PNG, each pixel as a square of `scale` pixels. Raises UserError."""
     if Path(path).suffix.lower() != ".png":
         raise UserError(f"{path} is no name for a picture: allowed are names that end in .png")
-    _within("scale", scale, 1, 32)
+    within("scale", scale, 1, 32)
     image = picture(text, generator, variants, seed, temperature)
     height, width = (scale * side for side in image.shape)
     if height * width > MOST_PIXELS:
@@ -124,7 +71,7 @@ def draw(
             "take a smaller scale, fewer variants or a shorter text"
         )
     with _writing(path):
-        figures.save_png(path, image, scale)
+        pictures.save_png(path, image, scale)
 
 
 def export(
@@ -144,14 +91,14 @@ def export(
     Raises UserError where a number is out of range or `folder` exists and is not empty.
     """
     counts = {"train": per_class, "test": test_per_class}
-    _within("per_class", per_class, 1, 100_000)
-    _within("test_per_class", test_per_class, 1, 100_000)
-    _check_noise(seed, temperature)
+    within("per_class", per_class, 1, 100_000)
+    within("test_per_class", test_per_class, 1, 100_000)
+    check_noise(seed, temperature)
     _check_conditional(generator)
     with _new_folder(folder) as new:
         for part, count in counts.items():
             # Mixed, because a training loop that does not shuffle should not see one digit after another.
-            mix = randomness.generator(seed, f"drawing/{part}/order")
+            mix = random.generator(seed, f"drawing/{part}/order")
             labels = data.every_class(count)[torch.randperm(data.CLASSES * count, generator=mix)]
             images = generator.images(labels, f"drawing/{part}", seed, temperature)
             write_idx(new / f"MNIST/raw/{MNIST[part]}-images-idx3-ubyte", images)
@@ -239,19 +186,8 @@ def _check_text(text: str) -> None:
 
 def _check_conditional(generator: Generator) -> None:
     """Raises UserError where the model never saw a label: what it draws is not what it is asked for."""
-    if not generator.network.config["conditional"]:
+    if not generator.conditional:
         raise UserError(
             f"this {generator.name} was trained with {generator.name}.conditional false, so it draws digits "
             "of its own choice: give a model that was trained with true"
         )
-
-
-def _check_noise(seed: int, temperature: float) -> None:
-    _within("seed", seed, 0, LARGEST_SEED)
-    _within("temperature", temperature, 0, HOTTEST)
-
-
-def _within(name: str, value: float, low: int, high: int) -> None:
-    """Raises UserError unless low <= value <= high; not a number is outside."""
-    if not low <= value <= high:
-        raise UserError(f"{name} is {value}: allowed is {low} to {high}")

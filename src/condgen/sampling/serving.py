@@ -30,44 +30,34 @@ class Drawer(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context):
         # Imported here: MLflow runs this file to store a model too, and then needs no PyTorch.
-        from condgen import cgan, cvae, files, training
+        from condgen.sampling import generator
 
-        models = {"cvae": (cvae.CVAE, cvae.draw), "cgan": (cgan.CGAN, cgan.draw)}
-        state, config = files.read_model(context.artifacts["model"])
-        kind, self.draw = models[config["model"]]
-        self.network = training.restore(kind, state, config)
+        self.generator = generator.load(context.artifacts["model"])
 
     def predict(self, context, model_input: np.ndarray, params=None):
         """labels `[m]`; params: n images a label, seed, temperature (z is scaled by it; 1 is the prior)."""
         import torch
 
-        from condgen import data, sampling
-        from condgen.randomness import generator
+        from condgen.datasets import data
 
         params = {"n": 1, "seed": 0, "temperature": 1.0} | (params or {})
         labels = torch.as_tensor(np.asarray(model_input).reshape(-1), dtype=torch.int64)
         n, seed, temperature = params["n"], params["seed"], params["temperature"]
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= data.CLASSES:
-            raise _refused("labels", labels.tolist()[:20], "one or more, each in 0..9")
+            raise _refused("labels", labels.tolist()[:20], "one or more digits, each in 0..9")
         if n < 1 or n * len(labels) > MOST:
-            raise _refused("n", n, f"at least 1, and {MOST} images in one answer")
+            raise _refused("n", n, f"at least 1, and give at most {MOST} images in one answer")
         if not 0 <= seed < 2**32:
-            raise _refused("seed", seed, "0 to 2^32 - 1")
+            raise _refused("seed", seed, "in [0, 2^32)")
         if not 0 <= temperature <= HOTTEST:
-            raise _refused("temperature", temperature, f"0 to {HOTTEST}")
+            raise _refused("temperature", temperature, f"in [0, {HOTTEST}]")
         labels = labels.repeat_interleave(n)
-        noise = generator(seed, "serving")
-        z = torch.randn(len(labels), self.network.config["latent_dim"], generator=noise)
-
-        def draw(z, y):
-            return self.draw(self.network, z, y)
-
-        return sampling.images(draw, z * temperature, labels, torch.device("cpu"))
+        return self.generator.images(labels, "serving", seed, temperature)
 
 
 def _refused(name, value, allowed):
     """What a model server passes on to who asked; of any other error it says nothing."""
-    return MlflowException.invalid_parameter_value(f"{name} is {value}: allowed is {allowed}")
+    return MlflowException.invalid_parameter_value(f"{name} is {value}, but must be {allowed}")
 
 
 mlflow.models.set_model(Drawer())

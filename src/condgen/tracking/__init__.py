@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from condgen import params, pipeline
+from condgen.base import params, pipeline
 from condgen.tracking import address, courier, provenance
 from condgen.tracking.journal import OUTBOX, Journal
 
@@ -97,7 +97,7 @@ class Run:
                 },
             )  # fmt: skip
 
-    def model(self, name: str, folder: str) -> None:
+    def model(self, name: str, folder: str, about: str) -> None:
         """A trained generator as a registered pyfunc model, loadable without this repository."""
         from importlib.metadata import version
 
@@ -105,6 +105,7 @@ class Run:
             "model",
             lambda j: {
                 "name": name,
+                "about": about,
                 "file": j.keep(Path(folder)),
                 "code": j.keep(provenance.PACKAGE),
                 "md5": pipeline.md5(Path(folder, "model.safetensors")),
@@ -122,31 +123,33 @@ class Run:
             lambda _: {"path": path, "name": source, "context": context, "md5": self._md5(path)},
         )
 
-    def candidates(self, results: Mapping[str, Mapping], samples: str, judged_by: Sequence[str]) -> None:
-        """Measured models, of which the better may become champion (section `registry` of params.yaml).
+    def candidates(
+        self,
+        models: Mapping[str, Mapping[str, Any]],
+        metric: str,
+        better: str,
+        drawn: Mapping[str, str],
+        judged_by: Sequence[str],
+    ) -> None:
+        """Measured models, of which the better may become champion.
 
-        results: what evaluate.json holds. samples: the file of a model's samples, as "data/%s.npz".
-        judged_by: the files that results of other runs must have in common with these to compare.
+        models: name -> `value` of the metric, `images` and `reference_images` (how many it was measured on).
+        better: "higher", "lower" or "near 1". drawn: name -> the file of the model's samples, by which the
+        model is found. judged_by: the files that another run's results must share to compare with these.
         """
-        from condgen.evaluation.champion import RegistryParams
-
-        metric = params.read(RegistryParams).metric
 
         def content(_: Journal) -> dict:
             judge = "+".join(self._md5(path)[:8] for path in judged_by)
-            models = {
+            found = {
                 name: {
-                    "samples": samples % name,
-                    "samples_md5": self._md5(samples % name),
-                    "value": found[metric.key],
-                    "images": found["images"],
-                    "reference_images": results["reference_images"],
+                    **result,
+                    "samples": drawn[name],
+                    "samples_md5": self._md5(drawn[name]),
                     "judged_by": judge,
                 }
-                for name, found in results.items()
-                if Path(samples % name).exists() and metric.key in found
+                for name, result in models.items()
             }
-            return {"metric": metric.key, "better": metric.better, "models": models}
+            return {"metric": metric, "better": better, "models": found}
 
         self._write("candidates", content)
 

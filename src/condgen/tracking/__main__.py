@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 
-from condgen import files
+from condgen.base import files
 from condgen.tracking import courier
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 
-from condgen.pipeline import root
+from condgen.base.pipeline import root
 
 EXPERIMENT = "condgen"
 USERINFO = re.compile(r"(://)[^/\s]*@")  # greedy: a password may hold an @

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from condgen.pipeline import root
+from condgen.base.pipeline import root
 from condgen.tracking import journal
 from condgen.tracking.address import line
 from condgen.tracking.journal import OUTBOX

@@ -28,8 +28,8 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
-from condgen import files
-from condgen.mosaic import mosaic
+from condgen.base import files
+from condgen.base.pictures import mosaic
 from condgen.tracking import journal, lineage, registry
 from condgen.tracking.address import address, bare, line
 from condgen.tracking.journal import Event
@@ -238,7 +238,7 @@ class Delivery:
             mlflow.set_experiment(experiment_id=self.store.experiment)  # whose folder takes the files
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it wants an example beside the signature
-                from condgen import serving  # a second of importing that few journals need
+                from condgen.sampling import serving  # a second of importing that few journals need
 
                 model_id = mlflow.models.Model.log(
                     artifact_path=None,
@@ -252,7 +252,7 @@ class Delivery:
                     signature=serving.SIGNATURE,
                     pip_requirements=event["requirements"],
                 ).model_id
-        registry.register(self.store, event["name"], model_id, run, event["md5"])
+        registry.register(self.store, event["name"], event["about"], model_id, run, event["md5"])
 
     def _candidates(self, event: Event) -> None:
         """Models that were measured. Which they are is found by content: samples <- stage sample <- model."""
@@ -269,7 +269,9 @@ class Delivery:
                 verdicts[f"registry.{model}"] = "the model that drew these samples is in no run"
                 continue
             with FileLock(self.folder.parent / "champion.lock", timeout=LOCK_SECONDS):
-                verdict = registry.contend(self.store, model, md5, event["metric"], event["better"], result)
+                verdict = registry.promote_if_better(
+                    self.store, model, md5, event["metric"], event["better"], result
+                )
             verdicts[f"registry.{model}"] = verdict
         self._tags({"tags": verdicts})
 

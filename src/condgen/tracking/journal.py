@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from condgen import files
+from condgen.base import files
 
 EVENTS = "events.jsonl"
 OUTBOX = "outbox"

@@ -7,8 +7,8 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from condgen import pipeline
-from condgen.errors import UserError
+from condgen.base import pipeline
+from condgen.base.errors import UserError
 from condgen.tracking.address import line
 from condgen.tracking.store import Store
 

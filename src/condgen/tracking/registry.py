@@ -15,23 +15,19 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from condgen.errors import UserError
+from condgen.base.errors import UserError
 from condgen.tracking.address import address as tracking_address
 from condgen.tracking.address import hidden, line
 from condgen.tracking.store import Store, use
 
 CHAMPION = "champion"
-ABOUT = {
-    "cvae": "Conditional variational autoencoder: digits in, images out.",
-    "cgan": "Conditional generative adversarial network: digits in, images out.",
-}
 
 
 def registered_name(model: str) -> str:
     return f"condgen-{model}"
 
 
-def register(store: Store, model: str, model_id: str, run: str, md5: str) -> None:
+def register(store: Store, model: str, about: str, model_id: str, run: str, md5: str) -> None:
     """A logged model becomes the latest version of its name, once. md5: of its model.safetensors."""
     name = registered_name(model)
     if not any(v.run_id == run for v in versions(store, name, md5)):
@@ -39,7 +35,7 @@ def register(store: Store, model: str, model_id: str, run: str, md5: str) -> Non
         with contextlib.redirect_stderr(io.StringIO()):
             mlflow.register_model(f"models:/{model_id}", name, tags={"md5": md5})
     if not store.client.get_registered_model(name).description:
-        store.client.update_registered_model(name, description=ABOUT.get(model))
+        store.client.update_registered_model(name, description=about)
 
 
 def versions(store: Store, name: str, md5: str) -> list[ModelVersion]:
@@ -48,7 +44,9 @@ def versions(store: Store, name: str, md5: str) -> list[ModelVersion]:
     return sorted(found, key=lambda version: int(version.version), reverse=True)
 
 
-def contend(store: Store, model: str, md5: str, metric: str, better: str, found: dict[str, Any]) -> str:
+def promote_if_better(
+    store: Store, model: str, md5: str, metric: str, better: str, found: dict[str, Any]
+) -> str:
     """Gives a model's version its result, and the alias `champion` if it is the best so far.
 
     better: "higher", "lower" or "near 1". found: `value`, `images`, `reference_images`, and `judged_by`,
@@ -97,7 +95,7 @@ def _verdict(
 
 
 def beats(better: str, new: float, old: float) -> bool:
-    """Whether `new` is strictly better, as a `metrics.Metric` says what better is."""
+    """Whether `new` is strictly better, as the metric says what better is."""
     if better == "near 1":
         return abs(new - 1) < abs(old - 1)
     return new > old if better == "higher" else new < old

@@ -12,9 +12,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from condgen import compare
-from condgen.errors import UserError
-from condgen.pipeline import root
+from condgen.base.errors import UserError
+from condgen.base.pipeline import root
+from condgen.experiments import pooling
 from condgen.tracking import address, views
 from condgen.tracking.address import SQLITE
 
@@ -126,7 +126,7 @@ def existing() -> Store:
     return Store(uri, client, found.experiment_id)
 
 
-def finished(store: Store) -> list[compare.Finished]:
+def finished(store: Store) -> list[pooling.Finished]:
     """Every finished pipeline run with its final numbers. Raises UserError where the store fails."""
     try:
         runs = list(store.runs("tags.stage = 'pipeline' AND attributes.status = 'FINISHED'"))
@@ -135,9 +135,9 @@ def finished(store: Store) -> list[compare.Finished]:
     return [_finished(run) for run in runs if run.data.metrics]
 
 
-def _finished(run: Run) -> compare.Finished:
+def _finished(run: Run) -> pooling.Finished:
     data = ", ".join(sorted({used.dataset.name for used in run.inputs.dataset_inputs}))
-    return compare.Finished(
+    return pooling.Finished(
         name=run.info.run_name,
         started=run.info.start_time,
         params=run.data.params | {"data": data, "code": run.data.tags.get("code", "unknown")},

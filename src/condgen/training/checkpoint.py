@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from condgen import files, pipeline
-from condgen.errors import UserError
-from condgen.params import Section
-from condgen.training import State
+from condgen.base import files, pipeline
+from condgen.base.errors import UserError
+from condgen.base.params import Section
+from condgen.training.state import State
 
 FOLDER = "resume"
 KEEP_DAYS = 30  # for a training that nobody takes up again
@@ -74,25 +74,25 @@ class Checkpoint:
             self._say(f"{self.path} is damaged and dropped: training starts anew")
             self.path.unlink(missing_ok=True)
             return
-        rows, _, tensors = body.partition(b"\n")
-        state.load(load(tensors), json.loads(rows))
+        numbers, _, tensors = body.partition(b"\n")
+        state.load(load(tensors), json.loads(numbers))
         self._say(f"goes on after epoch {state.epoch}, kept in {self.path}")
 
     def save(self, state: State) -> None:
         """Keeps `state`. What the disk refuses is said once and stops nothing."""
         tensors = save({name: value.contiguous().cpu() for name, value in state.tensors().items()})
         self._wait()
-        self._writing = self._thread.submit(self._write, json.dumps(state.rows).encode(), tensors)
+        self._writing = self._thread.submit(self._write, json.dumps(state.numbers()).encode(), tensors)
 
     def remove(self) -> None:
         """The stage has succeeded."""
         self._wait()
         self.path.unlink(missing_ok=True)
 
-    def _write(self, rows: bytes, tensors: bytes) -> None:
-        digest = hashlib.sha256(rows + b"\n")
+    def _write(self, numbers: bytes, tensors: bytes) -> None:
+        digest = hashlib.sha256(numbers + b"\n")
         digest.update(tensors)
-        files.write(self.path, b"\n".join([digest.hexdigest().encode(), rows, tensors]))
+        files.write(self.path, b"\n".join([digest.hexdigest().encode(), numbers, tensors]))
 
     def _wait(self) -> None:
         try:

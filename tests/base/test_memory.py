@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from condgen import memory
+from condgen.base import memory
 
 STEPS = """
 import resource, sys
 sys.path.insert(0, "src")
-from condgen import memory
+from condgen.base import memory
 import torch
 if sys.argv[1] == "kept":
     memory.keep_freed()

@@ -1,6 +1,12 @@
-"""Many pictures as one. Apart from `figures`: the courier needs this, and not the seconds of Matplotlib."""
+"""Pictures as arrays: many as one, and to a png file. No Matplotlib: tracking and drawing do without it."""
+
+import io
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
+from condgen.base import files
 
 GAP = 2  # pixels between two pictures
 
@@ -14,3 +20,10 @@ def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
         top, left = GAP + i // columns * (h + GAP), GAP + i % columns * (w + GAP)
         sheet[top : top + h, left : left + w] = image
     return sheet
+
+
+def save_png(path: str | Path, image: np.ndarray, scale: int = 1) -> None:
+    """Writes a uint8 picture, each pixel as a square of `scale` pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.repeat(scale, 0).repeat(scale, 1)).save(buffer, "PNG", optimize=True)
+    files.write(path, buffer.getvalue())

@@ -4,13 +4,14 @@ import csv
 import io
 
 import pytest
-from condgen.errors import UserError
 
-from condgen import compare, figures
+from condgen.base.errors import UserError
+from condgen.experiments import pooling
+from condgen.reporting import figures
 
 
 def run(name, started, metric, **params):
-    return compare.Finished(name, started, {"data": "full", "code": "abc"} | params, {"cgan.recall": metric})
+    return pooling.Finished(name, started, {"data": "full", "code": "abc"} | params, {"cgan.recall": metric})
 
 
 RUNS = [
@@ -21,7 +22,7 @@ RUNS = [
 
 
 def test_seeds_are_pooled_and_settings_are_not():
-    differing, rows = compare.group(RUNS, ["cgan.recall"])
+    differing, rows = pooling.group(RUNS, ["cgan.recall"])
     assert differing == ["lr"]
     assert [(row.settings, row.seeds) for row in rows] == [
         ({"lr": "0.1"}, ["0", "1"]),
@@ -32,7 +33,7 @@ def test_seeds_are_pooled_and_settings_are_not():
 
 
 def test_of_runs_alike_to_the_seed_the_latest_counts_once():
-    _, rows = compare.group([*RUNS, run("again", 9, 0.6, seed="1", lr="0.1")], ["cgan.recall"])
+    _, rows = pooling.group([*RUNS, run("again", 9, 0.6, seed="1", lr="0.1")], ["cgan.recall"])
     assert rows[0].seeds == ["0", "1"]
     assert rows[0].values["cgan.recall"][0] == pytest.approx(0.4)
 
@@ -40,34 +41,34 @@ def test_of_runs_alike_to_the_seed_the_latest_counts_once():
 def test_other_data_and_other_code_are_never_pooled():
     small = run("small", 4, 0.1, seed="2", lr="0.1", data="bundled")
     patched = run("patched", 5, 0.1, seed="3", lr="0.1", code="abc changed")
-    differing, rows = compare.group([*RUNS, small, patched], ["cgan.recall"])
+    differing, rows = pooling.group([*RUNS, small, patched], ["cgan.recall"])
     assert differing == ["code", "data", "lr"]
     assert len(rows) == 4
 
 
 def test_runs_without_the_metric_are_left_out_and_none_at_all_is_an_error():
     with pytest.raises(UserError, match=r"no finished run has all of cgan\.nothing"):
-        compare.group(RUNS, ["cgan.nothing"])
+        pooling.group(RUNS, ["cgan.nothing"])
 
 
 def test_a_name_stands_for_both_models_as_far_as_they_have_it():
     runs = [
-        compare.Finished(
+        pooling.Finished(
             "a", 1, {}, {"cvae.recall": 1, "cgan.recall": 1, "cvae.test_elbo": 1, "real.recall": 1}
         )
     ]
-    chosen = compare.choose(["recall", "test_elbo", "real.recall"], runs)
+    chosen = pooling.choose(["recall", "test_elbo", "real.recall"], runs)
     assert chosen == ["cvae.recall", "cgan.recall", "cvae.test_elbo", "real.recall"]
     with pytest.raises(UserError, match=r"no finished run has the metric beauty: there are cgan\.recall"):
-        compare.choose(["beauty"], runs)
+        pooling.choose(["beauty"], runs)
 
 
 def test_the_table_the_csv_and_the_picture_say_the_same(tmp_path):
-    differing, rows = compare.group(RUNS, ["cgan.recall"])
-    text = compare.text(differing, rows)
+    differing, rows = pooling.group(RUNS, ["cgan.recall"])
+    text = pooling.text(differing, rows)
     assert text.splitlines()[0].split() == ["lr", "seeds", "cgan.recall"]
     assert "0.3 ± 0.14" in text
-    table = list(csv.DictReader(io.StringIO(compare.as_csv(rows))))
+    table = list(csv.DictReader(io.StringIO(pooling.as_csv(rows))))
     assert float(table[0]["cgan.recall_mean"]) == pytest.approx(0.3)
     assert table[1]["cgan.recall_sd"] == ""
     figures.comparison(tmp_path / "c.png", rows)

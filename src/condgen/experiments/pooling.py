@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from condgen.errors import UserError
+from condgen.base.errors import UserError
 
 # Seeds repeat an experiment; they do not make another one.
 SEEDS = {"seed"}

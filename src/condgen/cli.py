@@ -1,0 +1,135 @@
+"""What there is to do with finished runs and trained models, beside the pipeline."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from condgen.base.errors import UserError
+
+METRICS = ["class_accuracy", "frechet_distance", "recall", "coverage", "gan_train"]
+MODEL = "cvae or cgan (the one in data/models), a folder, or an address as models:/condgen-cgan@champion"
+
+
+def main(words: list[str] | None = None) -> None:
+    """Runs a command; a UserError is one line on stderr and status 1."""
+    arguments = parser().parse_args(words)
+    try:
+        arguments.run(arguments)
+    except UserError as error:
+        sys.exit("condgen: " + " ".join(str(error).split()))
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m condgen", description=__doc__)
+    commands = p.add_subparsers(dest="command", required=True)
+
+    c = commands.add_parser("draw", help="draw a number or a date as a png picture")
+    c.add_argument("text", help="digits, and what stands between them: 2026-11-22")
+    c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
+    c.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    c.add_argument("--variants", type=int, default=1, metavar="N", help="rows, each from other noise")
+    c.add_argument("--scale", type=int, default=4, help="pixels of the picture for one of the model's")
+    _noise(c)
+    c.set_defaults(run=draw)
+
+    c = commands.add_parser("export", help="draw a labelled data set: idx files and png pictures")
+    c.add_argument("--per-class", type=int, required=True, metavar="N", help="training images a digit")
+    c.add_argument(
+        "--test-per-class", type=int, metavar="N", help="test images; default a sixth, as in MNIST"
+    )
+    c.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist, or be empty")
+    c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
+    _noise(c)
+    c.set_defaults(run=export)
+
+    c = commands.add_parser("compare", help="one table of all finished runs: mean and spread over seeds")
+    c.add_argument("--metric", action="append", metavar="NAME", help=f"any of a run's; default {METRICS}")
+    c.add_argument("--claims", action="store_true", help="judge the article's claims by intervals over seeds")
+    c.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
+    c.add_argument("--png", type=Path, metavar="FILE", help="draw the table")
+    c.set_defaults(run=compare)
+
+    c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
+    c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
+    c.set_defaults(run=trace)
+
+    c = commands.add_parser("deliver", help="take to MLflow what it could not take while stages ran")
+    c.add_argument("--to", metavar="ADDRESS", help="another store than the one that was meant")
+    c.set_defaults(run=deliver)
+    return p
+
+
+def _noise(c: argparse.ArgumentParser) -> None:
+    c.add_argument("--seed", type=int, default=0, help="of the noise; default 0")
+    c.add_argument("--temperature", type=float, default=1.0, help="scales the noise; default 1, the prior")
+
+
+def draw(arguments: argparse.Namespace) -> None:
+    """Writes the picture."""
+    from condgen.sampling import drawing, generator
+
+    a = arguments
+    drawing.draw(a.out, a.text, generator.load(_folder(a.model)), a.variants, a.seed, a.temperature, a.scale)
+    print(a.out)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Writes the data set."""
+    from condgen.sampling import drawing, generator
+
+    a = arguments
+    test = max(1, a.per_class // 6) if a.test_per_class is None else a.test_per_class
+    drawing.export(a.out, generator.load(_folder(a.model)), a.per_class, test, a.seed, a.temperature)
+    print(f"{a.out}: {10 * a.per_class} training and {10 * test} test images")
+
+
+def _folder(model: str) -> Path:
+    if model in ("cvae", "cgan"):
+        return Path("data/models", model)
+    if ":/" in model:
+        from condgen.tracking import registry
+
+        return registry.fetch(model)
+    return Path(model)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Prints the table, and writes it where asked."""
+    from condgen.base import files
+    from condgen.reporting import figures
+    from condgen.tracking import store
+
+    runs = store.finished(store.existing())
+    metrics = compare.choose(arguments.metric or METRICS, runs)
+    differing, rows = compare.group(runs, metrics)
+    print(compare.text(differing, rows))
+    if arguments.claims:
+        from condgen.experiments import replication
+
+        print("\n" + replication.verdicts(replication.rows(runs)))
+    if arguments.csv:
+        files.write(arguments.csv, compare.as_csv(rows).encode())
+    if arguments.png:
+        figures.comparison(arguments.png, rows)
+
+
+def trace(arguments: argparse.Namespace) -> None:
+    """Prints what is known of a file or a run."""
+    from condgen.tracking import lineage, store
+
+    print(lineage.trace(store.existing(), arguments.what))
+
+
+def deliver(arguments: argparse.Namespace) -> None:
+    """Delivers every journal in the outbox whose stage has ended; status 1 where one is left over."""
+    from condgen.base.pipeline import root
+    from condgen.tracking import OUTBOX, courier, delivery
+
+    delivered, left = delivery.deliver_all(root() / OUTBOX, courier.say, arguments.to)
+    print(f"delivered: {delivered}, left in {root() / OUTBOX}: {left}")
+    if left:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The sections of params.yaml that are about measuring."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from condgen.base.params import Section
+from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
+
+
+class EvaluateParams(Section):
+    """Section `evaluate` of params.yaml."""
+
+    section: ClassVar[str] = "evaluate"
+    gan_train_epochs: int = Field(ge=1, le=1000)
+
+
+class RegistryParams(Section):
+    """Section `registry` of params.yaml: which number makes a model the champion. It changes no output."""
+
+    section: ClassVar[str] = "registry"
+    champion: Literal[tuple(metric.key for metric in METRICS if metric.better != "none")]  # type: ignore[valid-type]
+
+    @property
+    def metric(self) -> Metric:
+        return BY_KEY[self.champion]

@@ -1,0 +1,176 @@
+"""Everything that is measured of one set of images, and all sets together as data/metrics/evaluate.json."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from condgen.base import files, intervals
+from condgen.base.errors import UserError
+from condgen.base.intervals import Value
+from condgen.datasets import data
+from condgen.evaluation import catalog, claims, likelihood, metrics
+from condgen.evaluation.gan_train import gan_train
+from condgen.models import MODELS
+from condgen.models.classifier import Classifier, ClassifierParams, classify
+from condgen.training.progress import Progress
+
+SETS = (*MODELS, "real")
+# The CVAE's own bounds of the log-likelihood of a test image; and what its metrics file says of them.
+BOUNDS = ("test_elbo", "test_iwae_bound")
+BOUND_KEYS = [key + end for key in BOUNDS for end in ("", "_interval")]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A set's numbers, the same by class, and what else a file of numbers should say of it."""
+
+    images: int
+    values: dict[str, Value]
+    by_class: dict[str, Sequence]
+    details: dict[str, float]
+
+
+def read_accuracy(path: str, source: str) -> dict:
+    """The classifier's test_accuracy, from its stage's metrics file. Raises UserError as `read_numbers`."""
+    return read_numbers(path, source, ["test_accuracy"])
+
+
+def read_bounds(path: str, source: str) -> dict:
+    """The CVAE's BOUNDS, from its stage's metrics file. Raises UserError as `read_numbers`."""
+    return read_numbers(path, source, BOUND_KEYS)
+
+
+def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
+    """What a training stage's metrics file says. Raises UserError where one of the keys is no number (or no
+    interval, if it is called one), or where the file is about another data set than `source`."""
+    numbers = files.read_json(path)
+    for key in ("data", *keys):
+        if key not in numbers:
+            raise UserError(f"{path}: {key} is missing: allowed is what the stage writes; {data.AGAIN}")
+    if numbers["data"] != source:
+        raise UserError(
+            f"{path}: data is {numbers['data']!r}, but must be {source!r}, that of the data set; {data.AGAIN}"
+        )
+    for key in keys:
+        value, is_interval = numbers[key], key.endswith("_interval")
+        found = value if is_interval and isinstance(value, list) else [value]
+        if len(found) != 1 + is_interval or not all(map(_is_number, found)):
+            allowed = "[low, high], two numbers" if is_interval else "a number"
+            raise UserError(f"{path}: {key} is {value!r}: allowed is {allowed}; {data.AGAIN}")
+    return numbers
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def measure(
+    name: str,
+    drawn: data.Images,
+    split: data.Split,
+    judge: Classifier,
+    p: ClassifierParams,
+    gan_train_epochs: int,
+    history: data.Images | None = None,
+) -> Measured:
+    """Measures one set of images against the real test images.
+
+    At most metrics.PER_CLASS images of a class are measured. history: pictures `[e, n, 784]` of the same
+    noise after each epoch, and the n labels; without it, or with one epoch, nothing is said of stability.
+    """
+    drawn = metrics.same_count_per_class(drawn, metrics.PER_CLASS)
+    features, logits = classify(judge, drawn.x)
+    real_features, _ = classify(judge, split.test.x)
+    values, by_class = metrics.measure_images(drawn, features, logits, split.test, real_features)
+    progress = Progress(f"GAN-train on {name}", gan_train_epochs, ClassifierParams.section)
+    right = gan_train(p, gan_train_epochs, drawn, split, progress)
+    values["gan_train"] = intervals.mean(right.cpu().numpy())
+    parzen, error, sigma = likelihood.parzen(drawn.x, split.validation.x, split.test.x)
+    values["parzen_log_likelihood"] = parzen
+    if history is not None and len(history.x) > 1:
+        read = torch.stack([classify(judge, epoch)[1].argmax(dim=1) for epoch in history.x])
+        values |= metrics.stability(history.x, read, history.y)
+    return Measured(len(drawn), values, by_class, {"parzen_standard_error": error, "parzen_sigma": sigma})
+
+
+def measure_all(
+    drawn: Mapping[str, data.Images],
+    histories: Mapping[str, data.Images],
+    split: data.Split,
+    judge: Classifier,
+    p: ClassifierParams,
+    gan_train_epochs: int,
+) -> dict[str, Measured]:
+    """Measures every model's images, and as many real ones as "real"; arguments as of `measure`."""
+    per_class = min(len(images) for images in drawn.values()) // data.CLASSES
+    sets = {**drawn, "real": metrics.same_count_per_class(split.train, per_class)}
+    return {
+        name: measure(name, images, split, judge, p, gan_train_epochs, histories.get(name))
+        for name, images in sets.items()
+    }
+
+
+def nearest_pairs(
+    drawn: Mapping[str, data.Images], train: data.Images, per_class: int = 2
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Model -> (samples, the training image nearest to each in pixels), uint8 `[10 * per_class, 28, 28]`."""
+    pairs = {}
+    for name, images in drawn.items():
+        shown = metrics.same_count_per_class(images, per_class)
+        rows, _ = metrics.nearest(shown.x, train.x)
+        pairs[name] = data.to_uint8(shown.x), data.to_uint8(train.x[rows])
+    return pairs
+
+
+def results(measured: Mapping[str, Measured], split: data.Split, judge: Mapping, cvae: Mapping) -> dict:
+    """What data/metrics/evaluate.json holds: plain values, numbers by set, intervals, claims.
+
+    judge and cvae: what data/metrics/train_classifier.json and train_cvae.json hold.
+    """
+    found = {
+        name: {"images": m.images}
+        | {key: value.value for key, value in m.values.items()}
+        | m.details
+        | dict(m.by_class)
+        for name, m in measured.items()
+    }
+    bounds = {key: cvae[key] for key in BOUNDS}
+    found["cvae"] |= bounds
+    ranges = {
+        name: {key: None if v.low is None else [v.low, v.high] for key, v in m.values.items()}
+        for name, m in measured.items()
+    }
+    ranges["cvae"] |= {key: cvae[f"{key}_interval"] for key in bounds}
+    return {
+        "data": split.source,
+        "reference_images": len(split.test),
+        "classifier": {"test_accuracy": judge["test_accuracy"]},
+        **found,
+        "sizes": {name: {key: value.n for key, value in m.values.items()} for name, m in measured.items()},
+        "intervals": ranges,
+        "claims": claims.judge(ranges),
+    }
+
+
+def headline(found: Mapping) -> dict[str, dict[str, float]]:
+    """Set -> metric -> value: what a table of runs should show."""
+    keys = [metric.key for metric in catalog.METRICS] + [*BOUNDS]
+    return {name: {key: found[name][key] for key in keys if key in found[name]} for name in SETS}
+
+
+def by_digit(found: Mapping) -> dict[str, dict[str, list[float]]]:
+    """Set -> its class accuracy for each digit."""
+    return {name: {"class_accuracy_by_digit": found[name]["class_accuracy_by_digit"]} for name in SETS}
+
+
+def candidates(found: Mapping, metric: str) -> dict[str, dict[str, float]]:
+    """Model -> its result in a metric, and on how many images: those that the registry may promote."""
+    reference = found["reference_images"]
+    return {
+        name: {"value": found[name][metric], "images": found[name]["images"], "reference_images": reference}
+        for name in MODELS
+        if metric in found[name]
+    }

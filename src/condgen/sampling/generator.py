@@ -1,0 +1,92 @@
+"""A trained model that draws the digits it is asked for."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from condgen.base import files, random
+from condgen.base.errors import UserError
+from condgen.datasets import data
+from condgen.models import MODELS, restore
+
+BATCH = 1000  # images at once; changes no result
+LARGEST_SEED = 2**32 - 1
+HOTTEST = 1000  # far past any use, and far below where float32 would overflow in the network
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained model.
+
+    Attributes:
+        name: its name in `MODELS`.
+        network: in eval mode.
+        md5: MD5 of its model.safetensors, as md5sum and dvc.lock give it.
+        device: where the network is.
+    """
+
+    name: str
+    network: nn.Module
+    md5: str
+    device: torch.device
+
+    @property
+    def latent_dim(self) -> int:
+        return self.network.config["latent_dim"]
+
+    @property
+    def conditional(self) -> bool:
+        return self.network.config["conditional"]
+
+    def draw(self, z: Tensor, labels: Tensor) -> np.ndarray:
+        """uint8 `[n, 28, 28]` for z `[n, latent_dim]` and labels `[n]`, drawn BATCH at a time."""
+        draw, to = MODELS[self.name].module.draw, self.device
+        parts = zip(z.split(BATCH), labels.split(BATCH), strict=True)
+        return np.concatenate([data.to_uint8(draw(self.network, a.to(to), b.to(to))) for a, b in parts])
+
+    def images(self, labels: Tensor, stream: str, seed: int, temperature: float = 1.0) -> np.ndarray:
+        """uint8 `[n, 28, 28]` for labels `[n]` in 0..9; z ~ N(0, temperature^2 I), 1 is the prior.
+
+        z is drawn for all images at once, so an image does not depend on the batch it is in. Another
+        `stream` is other noise. Raises UserError where seed or temperature is out of range.
+        """
+        check_noise(seed, temperature)
+        noise = random.generator(seed, stream)
+        return self.draw(torch.randn(len(labels), self.latent_dim, generator=noise) * temperature, labels)
+
+
+def load(folder: str | Path, device: torch.device | None = None) -> Generator:
+    """Reads model.safetensors and config.json. Raises UserError where they are no trained generator."""
+    weights, config_json = Path(folder) / "model.safetensors", Path(folder) / "config.json"
+    to = device or torch.device("cpu")
+    try:
+        for path in (weights, config_json):
+            if not path.is_file():
+                raise UserError(
+                    f"{path} is missing: 'dvc repro' makes data/models/cvae and data/models/cgan; "
+                    "for a model that is elsewhere give --model"
+                )
+        state, config = files.read_model(folder)
+        md5 = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
+    name = config.get("model")
+    if name not in list(MODELS):  # a list, because JSON can hold what no dict has as its key
+        raise UserError(f"{config_json}: model is {name!r}, but must be one of {', '.join(MODELS)}")
+    return Generator(name, restore(MODELS[name].module.Network, state, config).to(to), md5, to)
+
+
+def check_noise(seed: int, temperature: float) -> None:
+    """Raises UserError where seed or temperature is out of range."""
+    within("seed", seed, 0, LARGEST_SEED)
+    within("temperature", temperature, 0, HOTTEST)
+
+
+def within(name: str, value: float, low: int, high: int) -> None:
+    """Raises UserError unless low <= value <= high; NaN is outside."""
+    if not low <= value <= high:
+        raise UserError(f"{name} is {value}, but must be in [{low}, {high}]")

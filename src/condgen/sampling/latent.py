@@ -1,0 +1,93 @@
+"""Which points of the latent space are drawn: samples, interpolations, manifolds, the article's table."""
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from condgen.base.params import Section
+from condgen.base.random import generator
+from condgen.datasets import data
+from condgen.sampling.generator import Generator
+
+
+class SampleParams(Section):
+    """Section `sample` of params.yaml."""
+
+    section: ClassVar[str] = "sample"
+    per_class: int = Field(ge=10, le=100_000)
+    table_epochs: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    manifold_steps: int = Field(ge=2, le=100)
+
+
+def sample(model: Generator, per_class: int, seed: int) -> dict:
+    """{images: uint8 [10 * per_class, 28, 28], labels: uint8 [10 * per_class]}, class after class.
+
+    z ~ N(0, I) is drawn for all images at once, so an image does not depend on the batch it is in.
+    """
+    labels = data.every_class(per_class)
+    z = torch.randn(len(labels), model.latent_dim, generator=generator(seed, "sample"))
+    return {"images": model.draw(z, labels), "labels": labels.numpy().astype(np.uint8)}
+
+
+def manifold(model: Generator, steps: int) -> np.ndarray:
+    """What each class looks like over a 2-D latent space: uint8 `[10, steps, steps, 28, 28]`.
+
+    z runs over the quantiles of N(0, 1) in both directions, so that every picture stands for the same
+    share of the prior (Kingma & Welling 2014, figure 4). z_1 grows to the right, z_2 upwards.
+    """
+    quantiles = torch.special.ndtri((torch.arange(steps) + 0.5) / steps)
+    up, right = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+    z = torch.stack([right.flatten(), up.flatten()], dim=1).repeat(data.CLASSES, 1)
+    labels = data.every_class(steps * steps)
+    return model.draw(z, labels).reshape(data.CLASSES, steps, steps, data.SIDE, data.SIDE)
+
+
+def pictures(model: Generator, manifold_steps: int, seed: int) -> dict[str, np.ndarray]:
+    """What shows the latent space: same_noise, interpolation, and manifold where it is 2-D."""
+    found = {"same_noise": same_noise(model, 10, seed), "interpolation": interpolation(model, 15, seed)}
+    return found | ({"manifold": manifold(model, manifold_steps)} if model.latent_dim == 2 else {})
+
+
+def same_noise(model: Generator, rows: int, seed: int) -> np.ndarray:
+    """The same z under every label: uint8 `[rows * 10, 28, 28]`, a row for each z, a column for each label.
+
+    What stays along a row (slant, thickness) is what the noise says; what changes is the label's.
+    """
+    z = torch.randn(rows, model.latent_dim, generator=generator(seed, "same noise"))
+    labels = torch.arange(data.CLASSES).repeat(rows)
+    return model.draw(z.repeat_interleave(data.CLASSES, dim=0), labels)
+
+
+def interpolation(model: Generator, steps: int, seed: int) -> np.ndarray:
+    """From one z to another in even steps, for each class: uint8 `[10 * steps, 28, 28]`, a row a class.
+
+    Along the great circle (slerp; White 2016, "Sampling Generative Networks"), because a straight line
+    between two Gaussian points passes where the prior has next to no mass.
+    """
+    a, b = torch.randn(2, data.CLASSES, model.latent_dim, generator=generator(seed, "interpolation"))
+    t = torch.linspace(0, 1, steps).view(-1, 1)
+    paths = [slerp(x, y, t) for x, y in zip(a, b, strict=True)]
+    return model.draw(torch.cat(paths), data.every_class(steps))
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Points `[s, d]` at shares t `[s, 1]` of the way from a `[d]` to b `[d]`, at an even angular speed."""
+    angle = torch.acos(torch.clamp(a @ b / (a.norm() * b.norm()), -1, 1))
+    if angle < 1e-4 or angle > torch.pi - 1e-4:  # one direction, or opposite ones: no circle is the shortest
+        return a + t * (b - a)
+    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+
+
+def table(
+    wanted: list[int], epochs: np.ndarray, images: np.ndarray, labels: np.ndarray
+) -> dict[int, np.ndarray]:
+    """One model's part of the article's table, from its history: epoch -> a picture a class, [10, 28, 28].
+
+    In place of epochs past the end of training stands the last one.
+    """
+    first = [int(np.argmax(labels == label)) for label in range(data.CLASSES)]
+    last = int(epochs[-1])
+    return {epoch: images[epoch - 1, first] for epoch in sorted({min(epoch, last) for epoch in wanted})}

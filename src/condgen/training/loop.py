@@ -1,0 +1,151 @@
+"""The training loop, the same for every model.
+
+`train` runs the epochs: the model's `train_step` on shuffled batches, then its `validate`. `record` keeps
+what each epoch came to. `run` does both for a stage, from the last epoch that a killed process kept.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from math import ceil
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from condgen.base import pipeline
+from condgen.base.device import machine
+from condgen.base.errors import UserError
+from condgen.base.random import generator
+from condgen.datasets import data
+from condgen.training.checkpoint import Checkpoint, recipe
+from condgen.training.history import fixed_noise
+from condgen.training.mean import Diverged, Mean
+from condgen.training.progress import Progress
+from condgen.training.state import Numbers, State, begin
+
+
+def train(
+    kind: ModuleType, state: State, split: data.Split, p: Any, seed: int, progress: Progress
+) -> Iterator[tuple[int, Numbers]]:
+    """Trains the epochs that `state` lacks, one each time it is asked; yields (epoch, numbers).
+
+    kind: a module of `condgen.models`. p: its parameters. Numbers are means over the epoch's images, while
+    the weights still move, of what the model's `train_step` returns. Where the model has a `validate`, these
+    names begin with train_, and what it returns of the validation images stands beside them.
+    """
+    images, name, device = split.train, p.section, split.train.x.device
+    validate = getattr(kind, "validate", None)
+    count = ceil(len(images) / p.batch_size)
+    for epoch in range(state.epoch + 1, p.epochs + 1):
+        shuffle = generator(seed, f"{name}/shuffle", epoch, device)
+        noise = generator(seed, f"{name}/noise", epoch, device)
+        mean = Mean(len(images))
+        batches = data.batches(images.x, images.y, p.batch_size, shuffle)
+        for x, labels in progress.batches(epoch, batches, count):
+            mean.add(kind.train_step(state.model, state.optimizers, x, labels, noise, p))
+            if state.schedule is not None:
+                state.schedule.step()
+        numbers = mean.compute("train_" if validate else "")
+        yield epoch, numbers | (validate(state.model, split.validation, seed) if validate else {})
+
+
+class Stage(NamedTuple):
+    """What identifies a training beside its parameters: stage, the data set's file, its split, seed."""
+
+    name: str
+    path: str
+    split: data.SplitParams
+    seed: int
+
+
+def run(
+    kind: ModuleType, p: Any, images: data.Split, stage: Stage, log: "Log", draws: bool = True
+) -> tuple[State, Checkpoint]:
+    """Trains a stage's model to the end, from the last epoch that a killed process of the same recipe kept.
+
+    kind: a module of `condgen.models`. draws: whether the history of pictures is kept. The checkpoint is for
+    the stage to remove once it has written its files. Raises UserError where training diverged.
+    """
+    device, seed = images.train.x.device, stage.seed
+    state = begin(kind, p, seed, len(images.train), device)
+    made_by = recipe(stage.name, stage.path, machine(device), p, stage.split, seed=seed)
+    checkpoint = Checkpoint(pipeline.root(), stage.name, made_by)
+    checkpoint.restore(state)
+    progress = Progress(p.section, p.epochs)
+    draw = None
+    if draws:
+        z, labels = fixed_noise(seed, p.latent_dim, device)
+
+        def draw() -> np.ndarray:
+            return data.to_uint8(kind.draw(state.model, z, labels))
+
+    record(train(kind, state, images, p, seed, progress), state, progress, log, checkpoint, draw)
+    return state, checkpoint
+
+
+class Log(Protocol):
+    """Who wants to know about each epoch (MLflow, in the stages)."""
+
+    def epoch(self, epoch: int, numbers: Numbers, images: np.ndarray | None = None) -> None: ...
+
+
+class Keeper(Protocol):
+    """Who keeps the state after each epoch, so that a killed training can go on."""
+
+    def save(self, state: State) -> None: ...
+
+
+def record(
+    epochs: Iterable[tuple[int, Numbers]],
+    state: State,
+    progress: Progress,
+    log: Log,
+    keeper: Keeper,
+    draw: Callable[[], np.ndarray] | None = None,
+) -> None:
+    """Trains to the end, and keeps in `state` what every epoch came to.
+
+    `epochs` trains one epoch each time it is asked. `draw` returns the pictures of the fixed noise, uint8
+    `[100, 28, 28]`; they are drawn before the first epoch too, as epoch 0. The log hears of all epochs, also
+    of those that a killed process trained. Raises UserError where training diverged.
+    """
+    if draw and not state.pictures:
+        state.pictures.append(draw())
+    numbers_before = [{}, *state.rows]
+    for epoch, images in enumerate(state.pictures or [None] * len(numbers_before)):
+        numbers = {key: value for key, value in numbers_before[epoch].items() if key != "epoch"}
+        if numbers or images is not None:
+            log.epoch(epoch, numbers, images)
+    for epoch, numbers in watch(epochs, progress, after=state.epoch):
+        images = draw() if draw else None
+        log.epoch(epoch, numbers | {"images_per_second": progress.images_per_second}, images)
+        state.rows.append({"epoch": epoch} | numbers)
+        if images is not None:
+            state.pictures.append(images)
+        keeper.save(state)
+
+
+def watch(
+    epochs: Iterable[tuple[int, Numbers]], progress: Progress, after: int = 0
+) -> Iterator[tuple[int, Numbers]]:
+    """Passes a training's epochs through and says what each came to. `after`: the epoch before the first.
+
+    Raises UserError where training diverged, with the number, the epoch, and the step if it is known.
+    """
+    epoch = after
+    try:
+        for epoch, numbers in epochs:
+            progress.line(epoch, numbers)
+            for name, value in numbers.items():
+                if not math.isfinite(value):
+                    raise _diverged(progress, name, value, f"after epoch {epoch}")
+            yield epoch, numbers
+    except Diverged as error:
+        at = f"in step {error.step} of" if error.step else "after"
+        raise _diverged(progress, error.name, error.value, f"{at} epoch {epoch + 1}") from None
+
+
+def _diverged(progress: Progress, name: str, value: float, when: str) -> UserError:
+    return UserError(
+        f"{progress.name}: {name} is {value} {when}: training diverged; try a smaller {progress.section}.lr"
+    )

@@ -1,0 +1,106 @@
+"""The state of a training: all that it takes to go on from an epoch as if nothing had happened."""
+
+from dataclasses import dataclass, field
+from math import ceil
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from condgen.training.optimizers import adam, one_cycle
+
+Numbers = dict[str, float]
+"""What an epoch came to: name -> value."""
+OF_ADAM = ("step", "exp_avg", "exp_avg_sq")  # what PyTorch's Adam keeps for each parameter
+
+
+@dataclass
+class State:
+    """All that training changes. Nothing random is in it: random streams derive from (seed, stream, epoch).
+
+    Attributes:
+        model: the network.
+        optimizers: one for each part of it that is trained by itself.
+        schedule: what changes the optimizer's step size from step to step, if anything does.
+        rows: an epoch's numbers each, from epoch 1.
+        pictures: of the fixed noise, uint8 `[100, 28, 28]` each, from epoch 0; empty where none are drawn.
+    """
+
+    model: torch.nn.Module
+    optimizers: dict[str, Optimizer]
+    schedule: LRScheduler | None = None
+    rows: list[Numbers] = field(default_factory=list)
+    pictures: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """The last finished epoch; 0 before the first."""
+        return len(self.rows)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors in it, by name; those that training goes on to change."""
+        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for part, optimizer in self.optimizers.items():
+            for i, values in optimizer.state_dict()["state"].items():
+                named |= {f"optimizer.{part}.{i}.{key}": values[key] for key in OF_ADAM}
+        if self.pictures:
+            named["pictures"] = torch.from_numpy(np.stack(self.pictures))
+        return named
+
+    def numbers(self) -> dict[str, Any]:
+        """All else in it, as plain values: rows, where the schedule is, and what it set."""
+        schedule = None if self.schedule is None else self.schedule.state_dict()
+        groups = {
+            part: [{key: group[key] for key in ("lr", "betas")} for group in optimizer.param_groups]
+            for part, optimizer in self.optimizers.items()
+        }
+        return {"rows": self.rows, "schedule": schedule, "groups": groups}
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Takes over what `tensors` and `numbers` returned. Raises KeyError and RuntimeError on a misfit."""
+        own = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
+        for part, optimizer in self.optimizers.items():
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            kept_of = [
+                {k: tensors[f"optimizer.{part}.{i}.{k}"] for k in OF_ADAM} for i in range(len(parameters))
+            ]
+            values = {i: _as_stored(p, of) for i, (p, of) in enumerate(zip(parameters, kept_of, strict=True))}
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
+            for group, kept in zip(optimizer.param_groups, numbers["groups"][part], strict=True):
+                group.update(lr=kept["lr"], betas=tuple(kept["betas"]))
+        self.model.load_state_dict(own)
+        if self.schedule is not None:
+            self.schedule.load_state_dict(numbers["schedule"])
+        self.rows = numbers["rows"]
+        self.pictures = list(tensors["pictures"].numpy()) if "pictures" in tensors else []
+
+
+def _as_stored(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What Adam keeps, in its parameter's memory layout: the fused kernel goes through memory in order.
+
+    A checkpoint is stored contiguously, and convolutions may lie with channels last.
+    """
+    return {k: v if v.ndim == 0 else torch.empty_like(parameter).copy_(v) for k, v in values.items()}
+
+
+def begin(kind: ModuleType, p: Any, seed: int, images: int, device: str | torch.device = "cpu") -> State:
+    """What training starts from: a fresh network, its optimizers, and the schedule if there is one.
+
+    kind: a module of `condgen.models`. p: its parameters. images: how many an epoch has.
+    """
+    model = kind.build(p, seed).to(device)
+    optimizers = {part: adam(module.parameters(), p) for part, module in model.parts.items()}
+    steps = p.epochs * ceil(images / p.batch_size)
+    schedule = one_cycle(optimizers["model"], p, steps) if p.one_cycle else None
+    return State(model, optimizers, schedule)
+
+
+def summary(state: State, source: str) -> dict:
+    """What data/metrics/train_*.json says: the data set, the network's size, the last epoch's numbers."""
+    parameters = sum(p.numel() for p in state.model.parameters())
+    last = {key: value for key, value in state.rows[-1].items() if key != "epoch"}
+    return {"data": source, "parameters": parameters} | last
