@@ -2,7 +2,7 @@
 
 import sys
 
-from update_readme import SEEDS
+from update_docs import SEEDS
 
 from condgen import compare, files, metrics, replication
 from condgen.errors import UserError
