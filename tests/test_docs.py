@@ -1,11 +1,14 @@
 """The pages show the committed numbers, not those of the last run, and what they link to exists."""
 
 import re
+import shlex
 import shutil
 import subprocess
 
 import pytest
 from update_docs import COPIES, blocks, split
+
+from condgen.__main__ import parser
 
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 TARGET = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
@@ -93,6 +96,13 @@ def test_every_make_target_that_is_named_exists(root, pages):
         code = "\n".join(FENCE.findall(text) + re.findall(r"`[^`\n]+`", text))
         named = set(re.findall(r"(?:^|`)(?:\w+=\S+ )?make ([a-z-]+)", code, re.MULTILINE))
         assert named - {"readme"} <= targets, page  # the changelog names what was removed
+
+
+def test_every_command_that_is_shown_is_understood(pages):
+    shown = re.findall(r"^condgen (.*)$", "\n".join(FENCE.findall("\n".join(pages.values()))), re.MULTILINE)
+    assert {words.split()[0] for words in shown} == {"draw", "export", "compare", "trace", "deliver"}
+    for words in shown:
+        parser().parse_args(shlex.split(words, comments=True))
 
 
 def test_the_old_name_of_make_docs_is_gone(root):
