@@ -1,9 +1,10 @@
 # make repro   set up, then run the pipeline          make ui     browse the runs
-# make test    set up, then run the tests             make lint   check style
+# make test    set up, then run the tests             make lint   check style and types
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
 # make seeds   five trainings of both models: is it luck?
-# make bench, bench-overhead   speed and memory         make audit  known vulnerabilities of what is pinned
+# make bench, bench-overhead   speed and memory         make docs   write the pages' tables
+# make audit   known vulnerabilities of what is pinned
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full seeds test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints readme
+.PHONY: repro full seeds test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints docs
 
 repro: setup
 	dvc repro
@@ -22,7 +23,7 @@ full: setup
 	dvc repro --force --single-item download
 	dvc repro
 
-# Is it luck? Trains both models with five seeds, one after another, half an hour; then `make readme`.
+# Is it luck? Trains both models with five seeds, one after another, half an hour; then `make docs`.
 seeds: setup
 	dvc exp run --queue -S seed=0,1,2,3,4
 	dvc exp run --run-all
@@ -66,6 +67,7 @@ ui: setup
 lint: setup
 	ruff check .
 	ruff format --check .
+	mypy
 
 # Known vulnerabilities of what is pinned. Needs a network, and so is no part of any check.
 audit: setup
@@ -74,13 +76,13 @@ audit: setup
 	pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
 		|| { echo "make audit: findings are above; if there are none, the service cannot be reached" >&2; exit 1; }
 
-# README's table and pictures, from the files of the last run.
-readme: setup
-	python tests/update_readme.py
+# The tables and pictures of README.md and docs/, from the last run, `make seeds` and `make bench`.
+docs: setup
+	python tests/update_docs.py
 
 # Everything that can be made again. The runs (mlflow.db, mlartifacts) and DVC's cache stay.
 clean:
-	rm -rf $(VENV) .coverage build dvc_plots .pytest_cache .hypothesis .ruff_cache src/*.egg-info
+	rm -rf $(VENV) .coverage build dvc_plots .pytest_cache .hypothesis .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -type d -not -path "./.dvc/*" -prune -exec rm -rf {} +
 
 # Pins what is installed now, after an upgrade by hand that passed the tests.

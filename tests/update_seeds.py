@@ -7,7 +7,7 @@ from condgen.base.errors import UserError
 from condgen.evaluation import catalog
 from condgen.experiments import pooling, replication
 from condgen.tracking import store
-from update_readme import SEEDS
+from update_docs import SEEDS
 
 WANTED = [*"01234"]  # as `make seeds` trains them
 

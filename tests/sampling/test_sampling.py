@@ -87,18 +87,24 @@ def test_slerp_keeps_the_ends_and_the_length(gen):
     torch.testing.assert_close(latent.slerp(a, a, torch.tensor([[0.5]]))[0], a)
 
 
-def test_the_table_takes_the_wanted_epochs_and_in_place_of_untrained_ones_the_last():
+def test_the_table_shows_the_wanted_epochs_that_were_trained_and_always_the_last():
     labels = data.every_class(10).numpy()
     images = np.zeros((12, 100, 28, 28), np.uint8)
     images[:] = np.arange(1, 13)[:, None, None, None]
     images[:, :, 0, 0] = labels
     table = latent.table([1, 10, 25], np.arange(1, 13), images, labels)
-    assert list(table) == [1, 10, 12]
+    assert list(table) == [1, 10, 12], "25 was not trained"
     for epoch, row in table.items():
         assert row.shape == (10, 28, 28)
         assert row[:, 0, 0].tolist() == list(range(10))
         assert (row[:, 1:] == epoch).all()
-    assert list(latent.table([1, 10, 25], np.arange(1, 3), images, labels)) == [1, 2]
+    for wanted, trained, shown in (
+        ([1, 10], 12, [1, 10, 12]),  # the last was not asked for
+        ([12, 1], 12, [1, 12]),  # it was
+        ([1, 10, 25], 2, [1, 2]),
+        ([5], 1, [1]),
+    ):
+        assert list(latent.table(wanted, np.arange(1, trained + 1), images[:trained], labels)) == shown
 
 
 def test_epoch_zero_is_no_epoch():

@@ -86,8 +86,10 @@ def table(
 ) -> dict[int, np.ndarray]:
     """One model's part of the article's table, from its history: epoch -> a picture a class, [10, 28, 28].
 
-    In place of epochs past the end of training stands the last one.
+    Shows the wanted epochs that were trained, and always the last, which is the model that is measured.
+    epochs `[e]`, images uint8 `[e, n, 28, 28]`, labels `[n]`.
     """
     first = [int(np.argmax(labels == label)) for label in range(data.CLASSES)]
     last = int(epochs[-1])
-    return {epoch: images[epoch - 1, first] for epoch in sorted({min(epoch, last) for epoch in wanted})}
+    shown = sorted({last, *(epoch for epoch in wanted if epoch < last)})
+    return {epoch: images[epoch - 1, first] for epoch in shown}

@@ -1,0 +1,169 @@
+"""Writes the tables of README.md and docs/*.md, and copies the pictures they show. `make docs` calls it.
+
+The numbers of the last run are copied to docs/results first and the tables are made from that copy: another
+machine's run changes data/metrics, but no page.
+"""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from condgen.base import files
+from condgen.evaluation import catalog, claims
+from condgen.experiments import pooling, replication
+from condgen.reporting import figures, report
+
+ROOT = Path(__file__).resolve().parents[1]
+SEEDS = ROOT / "docs/seeds.csv"
+COPIES = {
+    "data/metrics/evaluate.json": "docs/results/evaluate.json",
+    "data/plots/sample/article_table.png": "docs/article_table.png",
+    "data/plots/sample/cvae_classes.png": "docs/cvae_classes.png",
+    "data/plots/sample/cgan_classes.png": "docs/cgan_classes.png",
+}
+BLOCK = "<!-- {0}: written by `make docs` -->\n", "\n<!-- end of {0} -->"
+RELATIONS = {"met": "<", "refuted": ">", "open": "≈"}
+
+
+def blocks(root: Path = ROOT) -> dict[str, dict[str, str]]:
+    """Page -> name of a block in it -> its text, made from docs/results, docs/seeds.csv and latest.json."""
+    results = json.loads((root / "docs/results/evaluate.json").read_text(encoding="utf-8"))
+    speed = json.loads((root / "tests/benchmarks/latest.json").read_text(encoding="utf-8"))
+    seeds = read_seeds(root / "docs/seeds.csv")
+    numbers = [report.metrics_markdown(results), report.caption(results), report.likelihood_markdown(results)]
+    return {
+        "README.md": {"verdicts": verdicts_markdown(results, seeds)},
+        "docs/results.md": {
+            "claims": report.claims_markdown(results),
+            "seeds": seeds_markdown(seeds),
+            "numbers": "\n\n".join(numbers),
+        },
+        "docs/speed.md": {"speed": speed_markdown(speed)},
+    }
+
+
+def read_seeds(path: Path) -> pooling.Row:
+    """What `make seeds` wrote: (mean, standard deviation) of every metric."""
+    (cells,) = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    names = [key.removesuffix("_mean") for key in cells if key.endswith("_mean")]
+    values = {name: (float(cells[name + "_mean"]), float(cells[name + "_sd"])) for name in names}
+    return pooling.Row({}, [str(i) for i in range(int(cells["seeds"]))], values)
+
+
+def verdict_cell(judged: Mapping[str, Any]) -> str:
+    return f"**{judged['verdict']}**" + (f", {judged['reason']}" if judged["reason"] else "")
+
+
+def verdicts_markdown(results: Mapping[str, Any], seeds: pooling.Row) -> str:
+    """A row for each claim, and whether several seeds agree: what the README has room for."""
+    lines = ["| The article says | Verdict | By |", "|---|---|---|"]
+    for judged in results["claims"]:
+        tests = []
+        for c in judged["comparisons"]:
+            below, above = (
+                f"{figures.NAMES[name]} {report.cell(results, name, c['metric'])[0]}"
+                for name in (c["below"], c["above"])
+            )
+            refuted = " (refuted)" if c["outcome"] == "refuted" else ""
+            tests.append(
+                f"{report.metric_name(c['metric'])}: {below} {RELATIONS[c['outcome']]} {above}{refuted}"
+            )
+        lines.append(f"| {judged['claim']} | {verdict_cell(judged)} | {'; '.join(tests)} |")
+    pooled = [judged["verdict"] for judged in claims.judge(replication.intervals(seeds))]
+    same = pooled == [judged["verdict"] for judged in results["claims"]]
+    return "\n".join(lines) + (
+        f"\n\nThe numbers are from one run on {results['data']}. {len(seeds.seeds)} runs with different "
+        f"seeds, taken together, lead to {'the same' if same else 'other'} verdicts."
+    )
+
+
+def seeds_markdown(row: pooling.Row) -> str:
+    """The claims by intervals over seeds, and each metric's mean ± standard deviation."""
+    lines = [f"| The article says | Over {len(row.seeds)} seeds |", "|---|---|"]
+    for judged in claims.judge(replication.intervals(row)):
+        tests = "; ".join(
+            f"{report.metric_name(c['metric'])}: {figures.NAMES[c['below']]} < {figures.NAMES[c['above']]} "
+            f"({c['outcome']})"
+            for c in judged["comparisons"]
+        )
+        lines.append(f"| {judged['claim']} | {verdict_cell(judged)}: {tests} |")
+    lines += [
+        "",
+        f"| Mean ± standard deviation over {len(row.seeds)} seeds | CVAE | CGAN |",
+        "|---|---:|---:|",
+    ]
+    for metric in catalog.METRICS:
+        both = (
+            " ± ".join(
+                f"{number * metric.scale:.{metric.digits}f}" for number in row.values[f"{name}.{metric.key}"]
+            )
+            for name in ("cvae", "cgan")
+        )
+        arrow = report.ARROWS[metric.better]
+        lines.append(f"| {metric.name} ({metric.unit}){arrow} | {' | '.join(both)} |")
+    return "\n".join(lines)
+
+
+SPEED_COLUMNS = {
+    # heading -> (name, a training's numbers, its memory) -> cell
+    "training": lambda name, row, memory: name,
+    "usual loop, images/s": lambda name, row, memory: f"{row['usual_images_per_second']:,.0f}",
+    "condgen, images/s": lambda name, row, memory: f"{row['images_per_second']:,.0f}",
+    "times": lambda name, row, memory: f"{row['ratio']:.1f}",
+    "matmul limit, images/s": lambda name, row, memory: (
+        f"{row['sgemm_images_per_second']:,.0f} ({row['sgemm_gflops']:.0f} GFLOP/s)"
+    ),
+    "% of limit": lambda name, row, memory: f"{100 * row['fraction_of_sgemm']:.0f}",
+    "peak memory": lambda name, row, memory: f"{memory['peak_mb']:,.0f} MB",
+}
+
+
+def speed_markdown(bench: Mapping[str, Any]) -> str:
+    """The table of `make bench`, and the machine it was measured on."""
+    lines = [
+        f"| {' | '.join(SPEED_COLUMNS)} |",
+        "|---|" + "---:|" * (len(SPEED_COLUMNS) - 1),
+    ]
+    for name, row in bench["training"].items():
+        cells = [cell(name, row, bench["memory"][name]) for cell in SPEED_COLUMNS.values()]
+        lines.append(f"| {' | '.join(cells)} |")
+    machine, around = bench["machine"], bench["around"]
+    outside = sum(around["seconds_outside"].values())
+    return "\n".join(lines) + (
+        f"\n\n{machine['threads']} threads on {machine['cores']} cores of an {machine['processor']}, "
+        f"{machine['capability']}, PyTorch {machine['torch']}; {bench['data']}; medians of {bench['rounds']} "
+        f"epochs each, in turn. Outside the stages' own work a `dvc repro` takes {outside:.0f} s (imports, "
+        f"MLflow, DVC); with nothing to do, {around['dvc_repro_nothing_to_do_seconds']:.1f} s "
+        f"({around['ratio_to_status']:.2f} times `dvc status`)."
+    )
+
+
+def split(text: str, name: str) -> tuple[str, str, str]:
+    """(before, inside, after) of a block in a page's text."""
+    start, end = (mark.format(name) for mark in BLOCK)
+    before, rest = text.split(start)
+    inside, after = rest.split(end)
+    return before + start, inside, end + after
+
+
+def main() -> None:
+    missing = [source for source in COPIES if not (ROOT / source).exists()]
+    if missing:
+        sys.exit(f"condgen: {', '.join(missing)} missing: run 'dvc repro' first")
+    for source, target in COPIES.items():
+        (ROOT / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / source, ROOT / target)
+    for page, parts in blocks().items():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for name, content in parts.items():
+            before, _, after = split(text, name)
+            text = before + content + after
+        files.write(ROOT / page, text.encode())
+
+
+if __name__ == "__main__":
+    main()
