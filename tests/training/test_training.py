@@ -37,7 +37,7 @@ class Listener:
 @pytest.mark.parametrize("name", ["tpu", "cpu:x", "gpu"])
 def test_an_unknown_device_is_said_with_what_is_allowed(monkeypatch, name):
     monkeypatch.setenv("CONDGEN_DEVICE", name)
-    with pytest.raises(UserError, match=r"CONDGEN_DEVICE is .*allowed are cuda, mps, cpu"):
+    with pytest.raises(UserError, match=r"CONDGEN_DEVICE is .*but must be one of cuda, mps, cpu"):
         choose_device(2)
 
 

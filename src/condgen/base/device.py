@@ -1,6 +1,7 @@
 """Where and how PyTorch computes: the device, the number of threads, denormals, freed memory."""
 
 import os
+from collections.abc import Callable
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -21,13 +22,17 @@ def choose_device(threads: int) -> torch.device:
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
     threadpool_limits(threads)
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    available: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
     name = os.environ.get("CONDGEN_DEVICE") or next(name for name in available if available[name]())
     try:
         device = torch.device(name)
         usable = available[device.type]()
     except (RuntimeError, KeyError):
-        raise UserError(f"CONDGEN_DEVICE is {name!r}: allowed are {', '.join(available)}") from None
+        raise UserError(f"CONDGEN_DEVICE is {name!r}, but must be one of {', '.join(available)}") from None
     try:
         if usable:
             torch.empty(0, device=device)  # there may be a first GPU but no seventh

@@ -58,7 +58,7 @@ def share(p: float, n: int, seed: int = 0) -> Value:
     return mean(hits, seed)
 
 
-def named(name: str, values: torch.Tensor) -> dict[str, float | list[float]]:
+def named(name: str, values: torch.Tensor) -> dict[str, float | list[float | None]]:
     """{name: mean, name_interval: [low, high]} of values `[n]`, for a metrics file."""
     value = mean(values.cpu().numpy())
     return {name: value.value, f"{name}_interval": [value.low, value.high]}

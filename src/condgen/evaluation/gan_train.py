@@ -1,6 +1,7 @@
 """How much a set of images is worth to a classifier that learns from nothing else."""
 
 from dataclasses import replace
+from typing import cast
 
 from torch import Tensor
 
@@ -25,5 +26,5 @@ def gan_train(
     state = begin(classifier, p, p.seed, len(drawn), drawn.x.device)
     for _ in watch(train(classifier, state, replace(split, train=drawn), p, p.seed, progress), progress):
         pass
-    _, logits = classifier.classify(state.model, split.test.x)
+    _, logits = classifier.classify(cast(classifier.Classifier, state.model), split.test.x)
     return logits.argmax(dim=1) == split.test.y

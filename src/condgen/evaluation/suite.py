@@ -49,7 +49,7 @@ def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
     numbers = files.read_json(path)
     for key in ("data", *keys):
         if key not in numbers:
-            raise UserError(f"{path}: {key} is missing: allowed is what the stage writes; {data.AGAIN}")
+            raise UserError(f"{path}: {key} is missing, but its stage writes it; {data.AGAIN}")
     if numbers["data"] != source:
         raise UserError(
             f"{path}: data is {numbers['data']!r}, but must be {source!r}, that of the data set; {data.AGAIN}"
@@ -58,8 +58,8 @@ def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
         value, is_interval = numbers[key], key.endswith("_interval")
         found = value if is_interval and isinstance(value, list) else [value]
         if len(found) != 1 + is_interval or not all(map(_is_number, found)):
-            allowed = "[low, high], two numbers" if is_interval else "a number"
-            raise UserError(f"{path}: {key} is {value!r}: allowed is {allowed}; {data.AGAIN}")
+            kind = "[low, high], two numbers" if is_interval else "a number"
+            raise UserError(f"{path}: {key} is {value!r}, but must be {kind}; {data.AGAIN}")
     return numbers
 
 

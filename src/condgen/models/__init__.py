@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -46,7 +46,7 @@ MODELS = {
 
 def split_state(network: nn.Module, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A network as `files.write_model` takes it: its state_dict, and how to build it. Undone by `restore`."""
-    return network.state_dict(), dict(network.config) | {"model": name}
+    return network.state_dict(), cast(dict[str, Any], network.config) | {"model": name}
 
 
 def restore(kind: type[nn.Module], state: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:

@@ -61,13 +61,13 @@ def draw(
 ) -> None:
     """Writes `picture` as a PNG, each pixel as a square of `scale` pixels. Raises UserError."""
     if Path(path).suffix.lower() != ".png":
-        raise UserError(f"{path} is no name for a picture: allowed are names that end in .png")
+        raise UserError(f"{path} must end in .png")
     within("scale", scale, 1, 32)
     image = picture(text, generator, variants, seed, temperature)
     height, width = (scale * side for side in image.shape)
     if height * width > MOST_PIXELS:
         raise UserError(
-            f"the picture would have {width} x {height} pixels: allowed are {MOST_PIXELS} in all; "
+            f"the picture would have {width} x {height} pixels, but must have at most {MOST_PIXELS}: "
             "take a smaller scale, fewer variants or a shorter text"
         )
     with _writing(path):
@@ -173,12 +173,12 @@ def _glyph(character: str) -> np.ndarray:
 
 def _check_text(text: str) -> None:
     if len(text) > LONGEST_TEXT:
-        raise UserError(f"the text has {len(text)} characters: allowed are at most {LONGEST_TEXT}")
+        raise UserError(f"the text has {len(text)} characters, but must have at most {LONGEST_TEXT}")
     for character in text:
         if character not in DIGITS + SEPARATORS:
-            allowed = " ".join(SEPARATORS.strip())
             raise UserError(
-                f"the text {text!r} has the character {character!r}: allowed are digits, spaces and {allowed}"
+                f"the text {text!r} has the character {character!r}, but must consist of digits, "
+                f"spaces and {' '.join(SEPARATORS.strip())}"
             )
     if not set(text) & set(DIGITS):
         raise UserError(f"the text {text!r} has no digit to draw: one or more of 0 to 9 is needed")

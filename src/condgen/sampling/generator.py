@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,11 +37,11 @@ class Generator:
 
     @property
     def latent_dim(self) -> int:
-        return self.network.config["latent_dim"]
+        return cast(dict[str, Any], self.network.config)["latent_dim"]
 
     @property
     def conditional(self) -> bool:
-        return self.network.config["conditional"]
+        return cast(dict[str, Any], self.network.config)["conditional"]
 
     def draw(self, z: Tensor, labels: Tensor) -> np.ndarray:
         """uint8 `[n, 28, 28]` for z `[n, latent_dim]` and labels `[n]`, drawn BATCH at a time."""

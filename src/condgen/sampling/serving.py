@@ -5,6 +5,7 @@ a copy of the package: nothing is pickled, and loading needs MLflow and the list
 """
 
 import mlflow
+import mlflow.pyfunc
 import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -55,9 +56,9 @@ class Drawer(mlflow.pyfunc.PythonModel):
         return self.generator.images(labels, "serving", seed, temperature)
 
 
-def _refused(name, value, allowed):
+def _refused(name, value, must_be):
     """What a model server passes on to who asked; of any other error it says nothing."""
-    return MlflowException.invalid_parameter_value(f"{name} is {value}, but must be {allowed}")
+    return MlflowException.invalid_parameter_value(f"{name} is {value}, but must be {must_be}")
 
 
 mlflow.models.set_model(Drawer())

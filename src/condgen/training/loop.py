@@ -112,7 +112,8 @@ def record(
     if draw and not state.pictures:
         state.pictures.append(draw())
     numbers_before = [{}, *state.rows]
-    for epoch, images in enumerate(state.pictures or [None] * len(numbers_before)):
+    for epoch in range(len(numbers_before)):
+        images = state.pictures[epoch] if state.pictures else None
         numbers = {key: value for key, value in numbers_before[epoch].items() if key != "epoch"}
         if numbers or images is not None:
             log.epoch(epoch, numbers, images)

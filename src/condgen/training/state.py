@@ -93,7 +93,9 @@ def begin(kind: ModuleType, p: Any, seed: int, images: int, device: str | torch.
     kind: a module of `condgen.models`. p: its parameters. images: how many an epoch has.
     """
     model = kind.build(p, seed).to(device)
-    optimizers = {part: adam(module.parameters(), p) for part, module in model.parts.items()}
+    optimizers: dict[str, Optimizer] = {
+        part: adam(module.parameters(), p) for part, module in model.parts.items()
+    }
     steps = p.epochs * ceil(images / p.batch_size)
     schedule = one_cycle(optimizers["model"], p, steps) if p.one_cycle else None
     return State(model, optimizers, schedule)
