@@ -219,9 +219,9 @@ def test_any_mapping_is_refused_in_one_line_where_it_lacks_everything(folder, co
 @example(1e-05)
 def test_a_number_is_read_as_it_was_written_by_anyone(folder, rate):
     path = folder / "rate.yaml"
-    for text in (repr(rate), f"{rate:e}", f"'{rate!r}'"):
+    for text in (repr(rate), f"{rate:e}"):
         path.write_text(f"data: {{dataset: MNIST, source: auto, timeout: {text}}}")
-        assert params.read(SECTIONS["data"], path).timeout == float(text.strip("'"))
+        assert params.read(SECTIONS["data"], path).timeout == float(text)
 
 
 # Intervals

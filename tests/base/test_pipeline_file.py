@@ -63,7 +63,7 @@ def test_every_stage_names_code_that_exists(repository):
     ("text", "why"),
     [
         ("stages: [", "is not YAML"),
-        ("- 1", "no stages"),
+        ("- 1", "must hold named sections"),
         ("stages: {a: 1}", "has no stages"),
         (None, "missing"),
     ],

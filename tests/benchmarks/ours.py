@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from condgen.base import params
-from condgen.base.params import Section
+from condgen.base.sections import Section
 from condgen.datasets import data
 from condgen.models import cgan, classifier, cvae
 from condgen.training import state as training_state

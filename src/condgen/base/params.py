@@ -1,82 +1,65 @@
-"""Reads params.yaml, one validated section at a time.
+"""Reads params.yaml as DVC does, by ruamel.yaml (YAML 1.2), and validates it.
 
-A section is a subclass of `Section` that lives beside the code that uses it, so that a new option of
-the CGAN does not retrain the CVAE: DVC sees which file changed.
+A mistake is one line that names the key, the value and what it must be.
 """
 
+import re
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError
 
 from condgen.base.errors import UserError
+from condgen.base.sections import Section
 
 PATH = "params.yaml"
-
-
-def _exponent(value: Any) -> Any:
-    """Accepts 1e-05, which `dvc exp run -S` writes and YAML 1.1 reads as a string for want of a dot."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_exponent)]
-"""A finite float, also where YAML made a string of it."""
-
-
-class Section(BaseModel):
-    """One section of params.yaml: typed, immutable; unknown keys, NaN and infinity are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-    section: ClassVar[str]
+UNKNOWN = ("extra_forbidden", "invalid_key")  # pydantic's types of error
 
 
 class Top(BaseModel):
     """The values of params.yaml that belong to no section."""
 
     model_config = ConfigDict(strict=True)
-    seed: int = Field(ge=0, lt=2**32)
+    seed: int = Field(ge=0, le=2**32 - 1)
     threads: int = Field(ge=1, le=1024)
+
+
+class _Whole(Top):
+    """All of params.yaml, once its sections are added."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def read(section: type[Section], path: str | Path = PATH) -> Any:
     """One section of params.yaml as an instance of `section`. Raises UserError, in one line."""
-    return _validate(section, _load(path), path)
+    name = section.section
+    return getattr(_validate(_model(BaseModel, [section]), load(path), path), name)
 
 
 def read_seed(path: str | Path = PATH) -> int:
     """The top-level `seed`, 0 <= seed < 2^32. Raises UserError, in one line."""
-    return _top(_load(path), path).seed
+    return _validate(Top, load(path), path).seed
 
 
 def read_threads(path: str | Path = PATH) -> int:
     """The top-level `threads`, 1 to 1024. Raises UserError, in one line."""
-    return _top(_load(path), path).threads
+    return _validate(Top, load(path), path).threads
 
 
 def check(path: str | Path, sections: list[type[Section]]) -> None:
     """Raises UserError unless params.yaml holds `Top` and exactly these sections, all of them valid."""
-    content = _load(path)
-    known = [*Top.model_fields, *(section.section for section in sections)]
-    for key in content:
-        if key not in known:
-            raise UserError(f"{path}: {_line(key)} is not a known section: allowed are {', '.join(known)}")
-    _top(content, path)
-    for section in sections:
-        _validate(section, content, path)
+    _validate(_model(_Whole, sections), load(path), path)
 
 
 def flat(path: str | Path = PATH) -> dict[str, Any]:
     """All of params.yaml with dotted names, {'cgan.lr': 0.001, ...}: what MLflow shows."""
     items: dict[str, Any] = {}
-    for key, value in _load(path).items():
+    for key, value in load(path).items():
         if isinstance(value, dict):
             items |= {f"{key}.{name}": v for name, v in value.items()}
         else:
@@ -84,57 +67,102 @@ def flat(path: str | Path = PATH) -> dict[str, Any]:
     return items
 
 
-def _load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds. Raises UserError, in one line."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return parse(Path(path).read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from a checkout of condgen") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not YAML: {error}") from None
+
+
+def parse(text: str, path: str | Path) -> dict[str, Any]:
+    """The mapping that a text in YAML holds; `path` names it in messages. Raises UserError, in one line."""
+    yaml = YAML(typ="safe")
+    yaml.Constructor = _Constructor
+    try:
+        content = yaml.load(text)
+    except MarkedYAMLError as error:
+        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path} is not YAML: {_line(error.problem)}{where}") from None
     except Exception as error:
         # Any: besides YAMLError, the constructors of YAML's types raise what int() or date() raise.
         raise UserError(f"{path} is not YAML: {_line(error)}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold named sections, but holds {type(content).__name__}")
+        raise UserError(f"{path} holds {type(content).__name__}, but must hold named sections")
     return content
 
 
-def _top(content: dict[str, Any], path: str | Path) -> Top:
-    values = {key: content[key] for key in Top.model_fields if key in content}
-    try:
-        return Top.model_validate(values)
-    except ValidationError as error:
-        key = str(error.errors()[0]["loc"][0])
-        what = f"is {_show(values[key])}" if key in values else "is missing"
-        raise UserError(f"{path}: {key} {what}: allowed is {_allowed(Top.model_fields[key])}") from None
+class LeadingZero(str):
+    """An integer like 010: 10 in YAML 1.2, 8 in YAML 1.1 and in C. No number, so that it is refused."""
+
+    __repr__ = str.__str__
 
 
-def _validate(section: type[Section], content: dict[str, Any], path: str | Path) -> Section:
-    name = section.section
-    values = content.get(name)
-    if values is None:
-        raise UserError(f"{path}: the section {name} is missing: it holds {', '.join(section.model_fields)}")
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: {name} is {_show(values)}: allowed is a section with {_keys(section)}")
-    odd = [key for key in values if not isinstance(key, str)]
-    if odd:
-        raise UserError(f"{path}: {name} has the key {_show(odd[0])}: allowed are {_keys(section)}")
+class _Constructor(SafeConstructor):
+    def construct_yaml_int(self, node: Any) -> Any:
+        if re.match(r"[-+]?0[\d_]", node.value):
+            return LeadingZero(node.value)
+        return super().construct_yaml_int(node)
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
+
+
+def _model(base: type[BaseModel], sections: list[type[Section]]) -> type[BaseModel]:
+    """`base` with a field for each section."""
+    fields: dict[str, Any] = {section.section: (section, ...) for section in sections}
+    return create_model("Params", __base__=base, **fields)
+
+
+def _validate(model: type[BaseModel], content: dict[str, Any], path: str | Path) -> Any:
     try:
-        return section.model_validate(values)
+        return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key, kind = first["loc"][0] if first["loc"] else "", first["type"]
-        field = section.model_fields.get(str(key))
-        if field is None and kind == "extra_forbidden":
-            found = f"{name}.{_line(key)} is {_show(values[key])}"
-            text = f"{found}, but there is no such key: allowed are {_keys(section)}"
-        elif kind == "missing" and field is not None:
-            text = f"{name}.{_line(key)} is missing: allowed is {_allowed(field)}"
-        elif field is not None:
-            text = f"{name}.{_line(key)} is {_show(values[key])}: allowed is {_allowed(field)}"
-        else:
-            text = f"{name}: {first['msg']}"
-        raise UserError(f"{path}: {text}") from None
+        raise UserError(f"{path}: {_mistake(model, content, error.errors(include_url=False))}") from None
+
+
+def _mistake(model: Any, content: dict[str, Any], errors: list[Any]) -> str:
+    """The first of pydantic's errors in words."""
+    first = errors[0]
+    *within, key = first["loc"][:2]  # a third is the place in a list
+    owner, prefix = "the file", ""
+    for owner in within:  # a section, or nothing
+        model, content, prefix = model.model_fields[owner].annotation, content[owner], f"{owner}."
+    keys, name = ", ".join(model.model_fields), prefix + _line(key)
+    if first["type"] == "missing":
+        unknown = [e["loc"][-1] for e in errors if e["type"] in UNKNOWN and e["loc"][:-1] == tuple(within)]
+        if unknown:  # probably a typo
+            return f"{name} is missing, and {prefix}{_line(unknown[0])} is unknown"
+        return f"{name} is missing: it must be {_must_be(model.model_fields[key])}"
+    if first["type"] == "extra_forbidden":
+        return f"{name} is {_show(content[key])}, but {owner} has no such key: it has {keys}"
+    if first["type"] == "invalid_key":
+        return f"{owner} has the key {_line(key)}, but must have {keys}"
+    zeros = ", without leading zeros" if isinstance(first["input"], LeadingZero) else ""
+    return f"{name} is {_show(content[key])}, but must be {_must_be(model.model_fields[key])}{zeros}"
+
+
+def _must_be(field: FieldInfo) -> str:
+    """What a field takes, in words: 'a number in (0, 1]'."""
+    kind: Any = field.annotation
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(str(value) for value in get_args(kind))
+    if get_origin(kind) is list:
+        return "a list of one or more whole numbers, each at least 1"
+    if issubclass(kind, BaseModel):
+        return "a section with " + ", ".join(kind.model_fields)
+    words = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+    bounds = {name: getattr(rule, name) for rule in field.metadata for name in ("gt", "ge", "lt", "le")
+              if hasattr(rule, name)}  # fmt: skip
+    if not bounds:
+        return words
+    low = f"[{bounds['ge']}" if "ge" in bounds else f"({bounds.get('gt', '-inf')}"
+    high = f"{bounds['le']}]" if "le" in bounds else f"{bounds.get('lt', 'inf')})"
+    return f"{words} in {low}, {high}"
 
 
 def _show(value: Any) -> str:
@@ -149,32 +177,3 @@ def _show(value: Any) -> str:
 
 def _line(text: Any) -> str:
     return " ".join(str(text).split())[:300]
-
-
-def _keys(section: type[Section]) -> str:
-    return ", ".join(section.model_fields)
-
-
-def _allowed(field: FieldInfo) -> str:
-    """What a field takes, in words: 'a number, greater than 0, at most 1'."""
-    words = [_type(field.annotation)]
-    for constraint in field.metadata:
-        for attribute, text in (
-            ("gt", "greater than {}"),
-            ("ge", "at least {}"),
-            ("lt", "less than {}"),
-            ("le", "at most {}"),
-            ("min_length", "{} or more of them"),
-        ):
-            bound = getattr(constraint, attribute, None)
-            if bound is not None:
-                words.append(text.format(bound))
-    return ", ".join(words)
-
-
-def _type(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return "one of " + ", ".join(str(value) for value in get_args(annotation))
-    if get_origin(annotation) in (list, tuple):
-        return "a list of whole numbers, each at least 1"
-    return {bool: "true or false", int: "a whole number", float: "a number"}[annotation]

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from condgen.base import params
 from condgen.base.errors import UserError
 
 DATA = "data/"  # deps below it are results of other stages; all others are code
@@ -31,13 +30,7 @@ def root() -> Path:
 
 def stages() -> Stages:
     """The stages of dvc.yaml in the working directory. Raises UserError where it cannot be read."""
-    try:
-        content = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError("dvc.yaml is missing: run from a checkout of condgen") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"dvc.yaml is not YAML: {' '.join(str(error).split())[:300]}") from None
-    found = content.get("stages") if isinstance(content, dict) else None
+    found = params.load("dvc.yaml").get("stages")
     if not isinstance(found, dict) or not all(isinstance(spec, dict) for spec in found.values()):
         raise UserError(f"dvc.yaml has no stages, but {COMMITTED}")
     return found
@@ -47,9 +40,7 @@ def stage(name: str) -> Mapping[str, Any]:
     """One stage of dvc.yaml. Raises UserError where it is not among them."""
     found = stages()
     if name not in found:
-        raise UserError(
-            f"dvc.yaml has no stage {name}, but must be as it was committed: 'git checkout dvc.yaml'"
-        )
+        raise UserError(f"dvc.yaml has no stage {name}, but {COMMITTED}")
     return found[name]
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from condgen.base import files
 from condgen.base.errors import UserError
-from condgen.base.params import Section
+from condgen.base.sections import Section
 
 CLASSES = 10
 SIDE = 28

@@ -26,7 +26,7 @@ from torchvision import datasets
 from tqdm import tqdm
 
 from condgen.base.errors import UserError, without_password
-from condgen.base.params import Number, Section
+from condgen.base.sections import Section
 
 SLOWEST = 20_000  # bytes a second; below it, over `timeout` seconds, a mirror counts as down
 # Bytes of a file, packed or unpacked: the largest is FashionMNIST's 26 MB, and 60,000 images are 47 MB. More
@@ -41,7 +41,7 @@ class DataParams(Section):
     section: ClassVar[str] = "data"
     dataset: Literal["MNIST", "FashionMNIST", "KMNIST"]
     source: Literal["auto", "mirrors", "bundled"]
-    timeout: Number = Field(gt=0, le=3600)
+    timeout: float = Field(gt=0, le=3600)
 
 
 def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from condgen.base.params import Section
+from condgen.base.sections import Section
 from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
 
 

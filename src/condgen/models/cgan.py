@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from condgen.base.params import Number, Section
 from condgen.base.random import dropout_mask, generator
+from condgen.base.sections import Section
 from condgen.datasets import data
 from condgen.models.layers import init_glorot
 
@@ -33,13 +33,13 @@ class CGANParams(Section):
     latent_dim: int = Field(ge=1, le=65_536)
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
-    lr: Number = Field(gt=0, le=1)
-    beta1: Number = Field(ge=0, lt=1)
-    beta2: Number = Field(ge=0, lt=1)
-    epsilon: Number = Field(gt=0, le=1)
-    dropout: Number = Field(ge=0, le=0.95)
-    leak: Number = Field(ge=0, lt=1)
-    smooth: Number = Field(ge=0, lt=0.5)
+    lr: float = Field(gt=0, le=1)
+    beta1: float = Field(ge=0, lt=1)
+    beta2: float = Field(ge=0, lt=1)
+    epsilon: float = Field(gt=0, le=1)
+    dropout: float = Field(ge=0, le=0.95)
+    leak: float = Field(ge=0, lt=1)
+    smooth: float = Field(ge=0, lt=0.5)
     generator_loss: Literal["non-saturating", "min-max"]
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from condgen.base.params import Number, Section
 from condgen.base.random import dropout_mask, generator
+from condgen.base.sections import Section
 from condgen.datasets import data
 from condgen.models.layers import init_glorot
 
@@ -33,10 +33,10 @@ class ClassifierParams(Section):
     seed: int = Field(ge=0, lt=2**32)
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
-    lr: Number = Field(gt=0, le=1)
+    lr: float = Field(gt=0, le=1)
     channels: int = Field(ge=1, le=4096)
     features: int = Field(ge=1, le=65_536)
-    dropout: Number = Field(ge=0, le=0.95)
+    dropout: float = Field(ge=0, le=0.95)
 
 
 class Classifier(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from condgen.base.params import Section
 from condgen.base.random import generator
+from condgen.base.sections import Section
 from condgen.datasets import data
 from condgen.sampling.generator import Generator
 

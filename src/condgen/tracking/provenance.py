@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-import yaml
 
 from condgen.base import params, process
+from condgen.base.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -47,10 +47,8 @@ def name(tags: Mapping[str, str]) -> str:
 def _changed_params(baseline: str) -> str:
     """Parameters that are not as in the commit: 'cgan.lr=0.0002, seed=1', or 'nothing'."""
     try:
-        sections = yaml.safe_load(_git("show", f"{baseline}:./{params.PATH}"))
-    except yaml.YAMLError:
-        sections = None
-    if not isinstance(sections, dict):
+        sections = params.parse(_git("show", f"{baseline}:./{params.PATH}"), params.PATH)
+    except UserError:
         return "unknown"
     committed = {key: value for key, value in sections.items() if not isinstance(value, dict)}
     for section, values in sections.items():

@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 
 from condgen.base import files, pipeline
 from condgen.base.errors import UserError
-from condgen.base.params import Section
+from condgen.base.sections import Section
 from condgen.training.state import State
 
 FOLDER = "resume"
