@@ -278,7 +278,7 @@ def model_of(other):
 
 
 AGAIN = "run 'dvc repro'"
-MNIST, CVAE, CGAN, JUDGE = "mnist.npz", "models/cvae", "models/cgan", "models/classifier"
+MNIST, CVAE, CGAN, JUDGE = "dataset.npz", "models/cvae", "models/cgan", "models/classifier"
 NUMBERS, WEIGHTS, CONFIG = "metrics/train_cvae.json", "model.safetensors", "config.json"
 FILES = [
     # stage, file below data/, what happens to it, what is said beside its name
@@ -293,21 +293,21 @@ FILES = [
     ("train_cvae", MNIST, compressed, ["is damaged (x_train is compressed"]),
     ("train_cvae", MNIST, array(x_test=None), ["lacks the array x_test", AGAIN]),
     ("train_cvae", MNIST, array(source=None), ["lacks the array source"]),
-    ("train_cvae", MNIST, array(x_train=lambda x: x / 255), ["x_train is float64", "is uint8 [n, 28, 28]"]),
-    ("train_cvae", MNIST, array(x_train=lambda x: x[:, :27]), ["x_train is uint8 [200, 27, 28]: allowed"]),
-    ("train_cvae", MNIST, array(x_test=lambda x: x[0]), ["x_test is uint8 [28, 28]: allowed"]),
-    ("train_cvae", MNIST, array(x_test=lambda x: x[:0]), ["x_test is uint8 [0, 28, 28]: allowed"]),
-    ("train_cvae", MNIST, array(y_train=lambda y: y[1:]), ["y_train is uint8 [199]: allowed is uint8 [200]"]),
-    ("train_cvae", MNIST, array(y_train=lambda y: y - 1.0), ["y_train is float64 [200]: allowed"]),
-    ("train_cvae", MNIST, array(y_test=lambda y: y.astype("i1") - 1), ["y_test is int8 [100]: allowed"]),
-    ("train_cvae", MNIST, array(y_test=lambda y: y + np.uint8(1)), ["y_test holds 10: allowed are"]),
-    ("train_cvae", MNIST, array(y_test=lambda y: y.astype(str)), ["y_test is <U", "allowed is uint8"]),
-    ("train_cvae", MNIST, array(source=np.array(3)), ["source is int64 []: allowed is a text"]),
+    ("train_cvae", MNIST, array(x_train=lambda x: x / 255), ["x_train is float64", "be uint8 [n, 28, 28]"]),
+    ("train_cvae", MNIST, array(x_train=lambda x: x[:, :27]), ["x_train is uint8 [200, 27, 28], but must"]),
+    ("train_cvae", MNIST, array(x_test=lambda x: x[0]), ["x_test is uint8 [28, 28], but must"]),
+    ("train_cvae", MNIST, array(x_test=lambda x: x[:0]), ["x_test is uint8 [0, 28, 28], but must"]),
+    ("train_cvae", MNIST, array(y_train=lambda y: y[1:]), ["y_train is uint8 [199], but must be uint8"]),
+    ("train_cvae", MNIST, array(y_train=lambda y: y - 1.0), ["y_train is float64 [200], but must"]),
+    ("train_cvae", MNIST, array(y_test=lambda y: y.astype("i1") - 1), ["y_test is int8 [100], but must"]),
+    ("train_cvae", MNIST, array(y_test=lambda y: y + np.uint8(1)), ["y_test holds 10, but must hold"]),
+    ("train_cvae", MNIST, array(y_test=lambda y: y.astype(str)), ["y_test is <U", "must be uint8"]),
+    ("train_cvae", MNIST, array(source=np.array(3)), ["source is int64 [], but must be a text"]),
     (
         "train_cvae",
         MNIST,
         array(x_train=lambda x: x[:9], y_train=lambda y: y[:9]),
-        ["holds 9 training images: allowed are 10 or more"],
+        ["holds 9 training images, but must hold 10 or more"],
     ),
     ("sample", f"{CVAE}/{WEIGHTS}", gone, ["is missing: 'dvc repro' makes it"]),
     ("sample", f"{CGAN}/{WEIGHTS}", empty, ["is damaged", AGAIN]),
@@ -320,7 +320,7 @@ FILES = [
     ("sample", f"{CVAE}/{CONFIG}", gone, ["is missing: 'dvc repro' makes it"]),
     ("sample", f"{CVAE}/{CONFIG}", empty, ["is damaged", AGAIN]),
     ("sample", f"{CVAE}/{CONFIG}", half, ["is damaged", AGAIN]),
-    ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[1]"), ["holds list: allowed is an object"]),
+    ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[1]"), ["holds list, but must hold"]),
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[" * 10**5), ["is damaged"]),
     ("evaluate", f"{JUDGE}/{CONFIG}", lambda path: path.write_text("{}"), ["Classifier", "channels"]),
     # A model and its config that do not fit; training.restore names the network.
@@ -336,22 +336,22 @@ FILES = [
     ("evaluate", "history/cgan.npz", gone, ["is missing"]),
     ("sample", "history/cgan.npz", half, ["is damaged", AGAIN]),
     ("sample", "history/cgan.npz", array(images=None), ["lacks the array images"]),
-    ("sample", "history/cgan.npz", array(images=lambda x: x[0]), ["images is uint8 [100, 28, 28]: allowed"]),
+    ("sample", "history/cgan.npz", array(images=lambda x: x[0]), ["images is uint8 [100, 28, 28], but must"]),
     ("sample", "history/cgan.npz", array(images=lambda x: x[:, :, 1:]), ["images is uint8 [100, 27, 28]"]),
     ("sample", "history/cgan.npz", array(images=lambda x: x[:0]), ["images is uint8 [0, 100, 28, 28]"]),
-    ("sample", "history/cgan.npz", array(images=lambda x: x / 1), ["images is float64", "allowed is uint8"]),
-    ("sample", "history/cgan.npz", array(labels=lambda y: y[1:]), ["labels is uint8 [99]: allowed is"]),
+    ("sample", "history/cgan.npz", array(images=lambda x: x / 1), ["images is float64", "must be uint8"]),
+    ("sample", "history/cgan.npz", array(labels=lambda y: y[1:]), ["labels is uint8 [99], but must be"]),
     ("sample", "history/cgan.npz", array(labels=lambda y: y[::-1]), ["labels is [9, 9", "digit after digit"]),
     ("sample", "history/cgan.npz", array(epochs=lambda e: e + 1), ["epochs is int64 [2, 3]", "1 to"]),
     ("sample", "history/cgan.npz", array(epochs=lambda e: e[1:]), ["epochs is int64 [2]", "1 to"]),
-    ("evaluate", "history/cvae.npz", array(epochs=lambda e: e / 1), ["epochs is float64", "is int64"]),
+    ("evaluate", "history/cvae.npz", array(epochs=lambda e: e / 1), ["epochs is float64", "must be int64"]),
     ("evaluate", "samples/cvae.npz", gone, ["is missing: 'dvc repro' makes it"]),
     ("evaluate", "samples/cgan.npz", half, ["is damaged", AGAIN]),
     ("evaluate", "samples/cgan.npz", array(labels=None), ["lacks the array labels"]),
-    ("evaluate", "samples/cgan.npz", array(images=lambda x: x[:, 0]), ["images is uint8 [100, 28]: allowed"]),
-    ("evaluate", "samples/cgan.npz", array(labels=lambda y: y + np.uint8(1)), ["labels holds 10: allowed"]),
-    ("evaluate", "samples/cgan.npz", array(labels=lambda y: y[1:]), ["labels is uint8 [99]: allowed"]),
-    ("evaluate", "samples/cgan.npz", array(labels=lambda y: np.minimum(y, 8)), ["labels lacks 9: allowed"]),
+    ("evaluate", "samples/cgan.npz", array(images=lambda x: x[:, 0]), ["images is uint8 [100, 28], but"]),
+    ("evaluate", "samples/cgan.npz", array(labels=lambda y: y + np.uint8(1)), ["labels holds 10, but must"]),
+    ("evaluate", "samples/cgan.npz", array(labels=lambda y: y[1:]), ["labels is uint8 [99], but must"]),
+    ("evaluate", "samples/cgan.npz", array(labels=lambda y: np.minimum(y, 8)), ["labels lacks 9, but must"]),
     ("evaluate", NUMBERS, gone, ["is missing: 'dvc repro' makes it"]),
     ("evaluate", NUMBERS, half, ["is damaged", AGAIN]),
     ("evaluate", NUMBERS, keys(data="FashionMNIST"), ["data is 'FashionMNIST': allowed is 'a few digits'"]),
@@ -669,7 +669,7 @@ def test_a_file_that_may_not_be_read(checkout, monkeypatch, name):
     monkeypatch.setattr("io.open", refuse)  # pathlib's
     monkeypatch.setattr(files, "open", refuse, raising=False)
     with monkeypatch.context() as patch:
-        patch.setattr("condgen.pipeline.data_hashes", lambda paths: {})
+        patch.setattr("condgen.base.pipeline.data_hashes", lambda paths: {})
         refused(checkout, lambda: run("evaluate"), f"data/{name} cannot be read: Permission denied")
 
 

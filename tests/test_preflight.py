@@ -100,7 +100,7 @@ def test_a_wrong_value_in_any_section_stops_every_stage_before_any_work(checkout
     text = (checkout / "params.yaml").read_text()
     (checkout / "params.yaml").write_text(text.replace("smooth: 0.05", "smooth: 0.7"))
     line = one_line(run(checkout, f"stages/{stage}.py"))
-    assert "cgan.smooth is 0.7: allowed is a number, at least 0, less than 0.5" in line
+    assert "cgan.smooth is 0.7, but must be a number in [0, 0.5)" in line
     assert not (checkout / "data").exists()
     assert not (checkout / "mlflow.db").exists()
 

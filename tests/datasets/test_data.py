@@ -103,8 +103,3 @@ def test_an_epoch_of_batches_is_each_image_once_with_its_own_label(gen):
     assert not torch.equal(seen, x.squeeze(1))
     assert torch.equal(seen.sort().values, x.squeeze(1))
     assert torch.equal(seen.long(), torch.cat([label for _, label in batches]))
-
-
-def test_drop_last_leaves_out_the_incomplete_batch(gen):
-    x = torch.arange(23.0).unsqueeze(1)
-    assert [len(b) for b, _ in data.batches(x, x, 5, gen, drop_last=True)] == [5, 5, 5, 5]

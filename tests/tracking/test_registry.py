@@ -61,7 +61,7 @@ def test_the_champions_metric_is_one_that_has_a_better_end(root, tmp_path):
     assert {m.better for m in RANKED.values()} <= {"lower", "higher", "near 1"}
     wrong = tmp_path / "params.yaml"
     wrong.write_text("registry:\n  champion: beauty\n")
-    with pytest.raises(UserError, match=r"registry.champion is 'beauty': allowed is one of class_accuracy"):
+    with pytest.raises(UserError, match=r"registry.champion is 'beauty', but must be one of class_accuracy"):
         params.read(RegistryParams, wrong)
 
 

@@ -117,7 +117,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise UserError(
-            f"{path} holds {type(content).__name__}: allowed is an object; remove it and run 'dvc repro'"
+            f"{path} holds {type(content).__name__}, but must hold an object; remove it and run 'dvc repro'"
         )
     return content
 
@@ -161,10 +161,10 @@ def _array(archive: ZipFile, name: str, most: int) -> np.ndarray:
     with archive.open(entry) as member:
         version = np.lib.format.read_magic(member)
         if version != (1, 0):
-            raise ValueError(f"{name} is npy {version[0]}.{version[1]}: allowed is 1.0")
+            raise ValueError(f"{name} is npy {version[0]}.{version[1]}, but must be 1.0")
         shape, _, dtype = np.lib.format.read_array_header_1_0(member)
         if dtype.hasobject:
-            raise ValueError(f"{name} holds pickled objects: allowed are numbers and text")
+            raise ValueError(f"{name} holds pickled objects, but must hold numbers and text")
         found = entry.file_size - member.tell()
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != found:
             raise ValueError(f"{name} says that it is {dtype} {list(shape)}, but has {found} bytes")

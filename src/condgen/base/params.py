@@ -81,10 +81,10 @@ def load(path: str | Path) -> dict[str, Any]:
 
 def parse(text: str, path: str | Path) -> dict[str, Any]:
     """The mapping that a text in YAML holds; `path` names it in messages. Raises UserError, in one line."""
-    yaml = YAML(typ="safe")
-    yaml.Constructor = _Constructor
+    reader = YAML(typ="safe")
+    reader.Constructor = _Constructor
     try:
-        content = yaml.load(text)
+        content = reader.load(text)
     except MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path} is not YAML: {_line(error.problem)}{where}") from None

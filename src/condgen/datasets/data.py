@@ -66,9 +66,9 @@ def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         _check_images(path, f"x_{part}", x, f"y_{part}", y)
     if source.dtype.kind != "U" or source.ndim:
-        raise UserError(f"{path}: source is {source.dtype} {list(source.shape)}: allowed is a text; {AGAIN}")
+        raise UserError(f"{path}: source is {source.dtype} {list(source.shape)}, but must be a text; {AGAIN}")
     if len(y_train) < 10:
-        raise UserError(f"{path} holds {len(y_train)} training images: allowed are 10 or more; {AGAIN}")
+        raise UserError(f"{path} holds {len(y_train)} training images, but must hold 10 or more; {AGAIN}")
     cut = min(p.validation, len(y_train) // 10)
     return Split(
         train=_images(x_train[cut:], y_train[cut:], device),
@@ -87,7 +87,7 @@ def load_samples(path: str | Path, device: str | torch.device = "cpu") -> Images
     _check_images(path, "images", images, "labels", labels)
     absent = sorted(set(range(CLASSES)) - set(labels.tolist()))
     if absent:
-        raise UserError(f"{path}: labels lacks {absent[0]}: allowed is an image of every digit; {AGAIN}")
+        raise UserError(f"{path}: labels lacks {absent[0]}, but must hold every digit; {AGAIN}")
     return _images(images, labels, device)
 
 
@@ -99,20 +99,20 @@ def read_history(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     epochs, images, labels = files.read_npz(path, "epochs", "images", "labels")
     if images.ndim != 4 or not len(images):
         raise UserError(
-            f"{path}: images is {images.dtype} {list(images.shape)}: "
-            f"allowed is uint8 [epochs, n, {SIDE}, {SIDE}]; {AGAIN}"
+            f"{path}: images is {images.dtype} {list(images.shape)}, "
+            f"but must be uint8 [epochs, n, {SIDE}, {SIDE}]; {AGAIN}"
         )
     _check_images(path, "images", images[0], "labels", labels)
     if not np.array_equal(labels, np.arange(CLASSES).repeat(len(labels) // CLASSES)):
         raise UserError(
-            f"{path}: labels is {labels.tolist()[:CLASSES]}...: "
-            f"allowed are as many of each digit, digit after digit; {AGAIN}"
+            f"{path}: labels is {labels.tolist()[:CLASSES]}..., "
+            f"but must hold as many of each digit, digit after digit; {AGAIN}"
         )
     # The picture of an epoch is found by its number.
     if epochs.dtype != np.int64 or not np.array_equal(epochs, np.arange(1, len(images) + 1)):
         raise UserError(
-            f"{path}: epochs is {epochs.dtype} {epochs.tolist()[:5]}...: "
-            f"allowed is int64, 1 to the number of pictures, {len(images)}; {AGAIN}"
+            f"{path}: epochs is {epochs.dtype} {epochs.tolist()[:5]}..., "
+            f"but must be int64, 1 to the number of pictures, {len(images)}; {AGAIN}"
         )
     return epochs, images, labels
 
@@ -127,15 +127,15 @@ def load_history(path: str | Path, device: str | torch.device = "cpu") -> Images
 def _check_images(path: str | Path, x_name: str, x: np.ndarray, y_name: str, y: np.ndarray) -> None:
     if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (SIDE, SIDE) or not len(x):
         raise UserError(
-            f"{path}: {x_name} is {x.dtype} {list(x.shape)}: allowed is uint8 [n, {SIDE}, {SIDE}]; {AGAIN}"
+            f"{path}: {x_name} is {x.dtype} {list(x.shape)}, but must be uint8 [n, {SIDE}, {SIDE}]; {AGAIN}"
         )
     if y.dtype != np.uint8 or y.shape != (len(x),):
         raise UserError(
-            f"{path}: {y_name} is {y.dtype} {list(y.shape)}: allowed is uint8 [{len(x)}], "
+            f"{path}: {y_name} is {y.dtype} {list(y.shape)}, but must be uint8 [{len(x)}], "
             f"a label for each image; {AGAIN}"
         )
     if y.max() >= CLASSES:
-        raise UserError(f"{path}: {y_name} holds {y.max()}: allowed are labels 0 to {CLASSES - 1}; {AGAIN}")
+        raise UserError(f"{path}: {y_name} holds {y.max()}, but must hold 0 to {CLASSES - 1}; {AGAIN}")
 
 
 def _images(x: np.ndarray, y: np.ndarray, device: str | torch.device) -> Images:
