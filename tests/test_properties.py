@@ -1,9 +1,7 @@
 """What holds of every input, tried on inputs that nobody thought of (hypothesis; always the same ones)."""
 
-import gzip
 import math
 import string
-import struct
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from condgen import preflight
 from condgen.base import files, intervals, params
 from condgen.base.errors import UserError
-from condgen.datasets import data, download
+from condgen.datasets import data
 from condgen.evaluation import metrics
 
 SOME, FEW = settings(max_examples=100), settings(max_examples=25)
@@ -54,38 +52,6 @@ def damaged(draw, content):
     for _ in range(draw(st.integers(0, 3))):
         found[draw(st.integers(0, len(found) - 1))] = draw(st.integers(0, 255))
     return bytes(found[: draw(st.integers(0, len(found)))] + draw(st.binary(max_size=8)))
-
-
-# Image files
-
-
-@SOME
-@given(st.binary() | damaged(gzip.compress(b"an idx file, for example", mtime=0)))
-def test_any_bytes_are_a_gzip_file_or_refused(content):
-    assert isinstance(or_refused("x.gz", download.unpack, "x.gz", content), bytes | None)
-
-
-@given(st.binary(max_size=200))
-def test_what_was_packed_is_unpacked(content):
-    assert download.unpack("x.gz", gzip.compress(content)) == content
-
-
-def idx(array):
-    return struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
-
-
-@SOME
-@given(
-    st.binary() | damaged(idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))), st.sampled_from([(), (3, 4)])
-)
-def test_any_bytes_are_an_idx_file_or_refused(content, item):
-    array = or_refused("x", download.read_idx, "x", content, item)
-    assert array is None or (array.dtype == np.uint8 and array.shape[1:] == item and idx(array) == content)
-
-
-@given(hnp.arrays("u1", hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=5)))
-def test_every_array_of_bytes_survives_as_idx(array):
-    assert np.array_equal(download.read_idx("x", idx(array), array.shape[1:]), array)
 
 
 # Our own files

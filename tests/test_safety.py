@@ -1,7 +1,6 @@
 """Files from elsewhere: nothing in them is run, and none takes more memory than it has bytes."""
 
 import ast
-import gzip
 import io
 import os
 import pickle
@@ -16,7 +15,7 @@ import torch
 
 from condgen.base import files, params
 from condgen.base.errors import UserError
-from condgen.datasets import data, download
+from condgen.datasets import data
 from condgen.sampling import drawing
 
 MIB = 2**20
@@ -64,10 +63,6 @@ def load_model(path):
     drawing.load(path.parent)
 
 
-def load_mirror(path):
-    download.read_idx(path.name, download.unpack(path.name, path.read_bytes()), ())
-
-
 READERS = {
     "mnist.npz": load_split,
     "samples.npz": data.load_samples,
@@ -77,7 +72,6 @@ READERS = {
     "config.json": files.read_json,
     "curves.csv": files.read_csv,
     "params.yaml": params.read_seed,
-    "t10k-labels-idx1-ubyte.gz": load_mirror,
 }
 
 
@@ -183,28 +177,6 @@ def test_an_entry_that_claims_to_be_larger_than_its_file_gets_no_memory(tmp_path
         pytest.raises(UserError, match=r"a\.npz is damaged \(images is compressed, or 4294967294"),
     ):
         files.read_npz(tmp_path / "a.npz", "images")
-
-
-def test_a_gzip_bomb_is_unpacked_up_to_the_bound(monkeypatch):
-    monkeypatch.setattr(download, "LARGEST", MIB)
-    bomb = gzip.compress(bytes(100 * MIB))
-    assert len(bomb) < MIB
-    with at_most(5 * MIB), pytest.raises(UserError, match=r"x\.gz unpacks to more than 1 MiB"):
-        download.unpack("x.gz", bomb)
-    assert download.unpack("x.gz", gzip.compress(bytes(MIB))) == bytes(MIB)
-
-
-def test_many_small_gzip_files_in_one_are_bounded_too(monkeypatch):
-    monkeypatch.setattr(download, "LARGEST", MIB)
-    with at_most(5 * MIB), pytest.raises(UserError, match="unpacks to more than"):
-        download.unpack("x.gz", gzip.compress(bytes(MIB // 2)) * 100)
-
-
-@pytest.mark.parametrize("lengths", [(2**31, 28, 28), (2**32 - 1, 2**32 - 1, 2**32 - 1), (2**32 - 1, 28, 28)])
-def test_an_idx_file_that_claims_to_be_large_gets_no_memory(lengths):
-    content = struct.pack(">4I", 0x0803, *lengths) + bytes(784)
-    with at_most(MIB), pytest.raises(UserError, match="x says that it is"):
-        download.read_idx("x", content, (28, 28))
 
 
 @pytest.mark.parametrize(

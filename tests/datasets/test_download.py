@@ -1,11 +1,15 @@
 """The data set arrives from a folder, a server or the package, whole and checked, or the reason is said."""
 
+import base64
 import gzip
 import hashlib
 import http.server
 import os
+import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -101,7 +105,14 @@ def missing(request, name):
 
 
 def silent(request, name):
-    time.sleep(3)
+    time.sleep(30)
+
+
+def stalled(request, name):
+    request.send_response(200)
+    request.end_headers()
+    request.wfile.write(b"x" * 1000)
+    time.sleep(30)
 
 
 def trickle(request, name):
@@ -119,7 +130,7 @@ def endless(request, name):
         request.wfile.write(b"x" * 2**20)
 
 
-def get(mirror, root=Path("."), source="mirrors", dataset="MNIST", timeout=0.5):
+def get(mirror, root=Path("."), source="mirrors", dataset="MNIST", timeout=20):
     p = download.DataParams(dataset=dataset, source=source, timeout=timeout)
     return download.get(p, root, mirror)
 
@@ -140,7 +151,7 @@ def test_a_relative_folder_counts_from_the_root(mirror, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert len(get("mirror", root=tmp_path)["x_train"]) == 30
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match=r"has no file train-images-idx3-ubyte\.gz"):
         get("mirror", root=tmp_path / "elsewhere")
 
 
@@ -148,8 +159,9 @@ def test_a_relative_folder_counts_from_the_root(mirror, tmp_path, monkeypatch):
     ("respond", "said"),
     [
         (corrupt, "train-images-idx3-ubyte.gz is corrupt"),
-        (missing, "404"),
+        (missing, "HTTP status 404"),
         (silent, "silent for too long"),
+        (stalled, "silent for too long"),
         (trickle, "slower than 20 kB/s"),
         (endless, "is larger than 64 MiB"),
     ],
@@ -159,9 +171,7 @@ def test_a_bad_mirror_is_passed_over_with_a_line_that_says_why(
 ):
     bad, good = serve(handler(respond)), serve(handler(whole(mirror)))
     monkeypatch.setattr(datasets.MNIST, "mirrors", [good])
-    start = time.monotonic()
-    assert len(get(bad)["x_train"]) == 30
-    assert time.monotonic() - start < 5
+    assert len(get(bad, timeout=1)["x_train"]) == 30
     lines = [line for line in capsys.readouterr().out.splitlines() if "passed over" in line]
     assert len(lines) == 1
     assert bad in lines[0]
@@ -193,7 +203,7 @@ def test_mirrors_only_names_each_mirror_and_why_it_failed(mirror, serve, monkeyp
     with pytest.raises(UserError) as caught:
         get(str(tmp_path / "empty"))
     text = str(caught.value)
-    assert f"{tmp_path / 'empty'}: train-images-idx3-ubyte.gz is not there" in text
+    assert f"{tmp_path / 'empty'} has no file train-images-idx3-ubyte.gz" in text
     assert f"{down}: [Errno 111] Connection refused" in text
     assert f"{bad}: train-images-idx3-ubyte.gz is corrupt" in text
     assert "Set MNIST_MIRROR" in text
@@ -222,15 +232,42 @@ def test_the_bundled_digits_are_balanced_and_disjoint():
 
 @pytest.mark.parametrize("address", ["s3://bucket/mnist", "ftp://example.org/mnist"])
 def test_an_address_of_another_kind_is_said_to_be_one(mirror, address):
-    with pytest.raises(UserError, match=r"allowed are http\(s\):// and file:// addresses, or a folder"):
+    with pytest.raises(UserError, match="must be an http://, https:// or file:// address, or a folder"):
         get(address)
 
 
-def test_a_password_in_an_address_is_not_shown(mirror, capsys):
+@pytest.mark.parametrize(
+    "login", ["me:secret", "secret", ":secret", "me:s@secret", "me:s/secret", "me:s secret"]
+)
+@pytest.mark.parametrize("place", ["127.0.0.1:9/", "127.0.0.1:99999/", "[::1", "a b/"])
+def test_a_login_in_an_address_is_not_shown(mirror, capsys, login, place):
     with pytest.raises(UserError) as caught:
-        get("http://me:secret@127.0.0.1:9/")
+        get(f"http://{login}@{place}")
     assert "secret" not in str(caught.value) + capsys.readouterr().out
-    assert "http://me:***@127.0.0.1:9/" in str(caught.value)
+    assert f"no mirror serves MNIST: http://{place}: " in str(caught.value)
+
+
+def test_a_login_in_an_address_is_used_and_not_shown(mirror, serve, capsys):
+    def guarded(request, name):
+        asked = request.headers["Authorization"] or "none"
+        if base64.b64decode(asked.removeprefix("Basic ")) == b"joe:p@ss":
+            whole(mirror)(request, name)
+        else:
+            request.send_error(401)
+
+    address = serve(handler(guarded))
+    assert len(get(address.replace("//", "//joe:p%40ss@"))["x_train"]) == 30
+    out = capsys.readouterr().out
+    assert f"train-images-idx3-ubyte.gz from {address}" in out
+    with pytest.raises(UserError) as caught:
+        get(address.replace("//", "//joe:wrong@"))
+    assert f"{address}: HTTP status 401" in str(caught.value)
+    assert not {"joe", "p%40ss", "p@ss", "wrong"} & set(re.split(r"[/:@ ]", out + str(caught.value)))
+
+
+def test_importing_the_parameters_of_this_stage_takes_no_torchvision(root):
+    code = "import sys, condgen.datasets.download; sys.exit('torchvision' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=root / "src", check=True)
 
 
 @pytest.mark.parametrize("source", ["auto", "bundled"])

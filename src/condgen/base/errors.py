@@ -1,7 +1,5 @@
 """The one exception that means: the person can fix this, and here is how."""
 
-import re
-
 
 class UserError(Exception):
     """Something a user can cause. Its text is one line that says what is wrong and what to do.
@@ -10,6 +8,10 @@ class UserError(Exception):
     """
 
 
-def without_password(text: str) -> str:
-    """The text, with *** for the password in an address like https://me:secret@host."""
-    return re.sub(r"(//[^/@\s:]*):[^/@\s]*@", r"\1:***@", text)
+def without_login(address: str) -> str:
+    """The address without the user and the password of https://me:secret@host, for people to see.
+
+    A password may itself hold an @ or a /: all up to the last @ goes.
+    """
+    scheme, mark, rest = address.partition("://")
+    return scheme + mark + rest.rpartition("@")[2] if mark else address
