@@ -115,7 +115,8 @@ def _fetch(mirror: str, name: str, md5: str, root: Path, timeout: float) -> byte
     if address.scheme in ("http", "https"):
         url = f"{mirror.rstrip('/')}/{name}"
         with requests.get(url, headers=HEADERS, stream=True, timeout=timeout) as response:
-            response.raise_for_status()
+            if not response.ok:
+                raise ValueError(f"HTTP status {response.status_code}")
             content = _read(response.raw, name, timeout)
     elif "://" in mirror and address.scheme != "file":
         raise ValueError("must be an http://, https:// or file:// address, or a folder")
@@ -149,8 +150,6 @@ def _read(stream: Any, name: str, timeout: float) -> bytes:
 
 def _reason(error: BaseException) -> str:
     """Why a mirror failed, in words that hold no address: it may have a password in it."""
-    if isinstance(error, requests.HTTPError):
-        return f"HTTP status {error.response.status_code}"
     if isinstance(error, ValueError) and isinstance(error, OSError | urllib3.exceptions.HTTPError):
         return "not a valid address, or it leads to none"
     while error.__context__:  # requests and urllib3 wrap what the system says
