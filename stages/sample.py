@@ -22,7 +22,7 @@ def main() -> None:
     with tracking.stage("sample") as run:
         run.tags(machine(device))
         # All that is read comes before anything is written: a damaged file leaves earlier samples alone.
-        generators = {name: generator.load(f"data/models/{name}", device) for name in MODELS}
+        generators = {name: generator.load(f"data/models/{name}", device, name) for name in MODELS}
         histories = {name: data.read_history(f"data/history/{name}.npz") for name in MODELS}
 
         for name, model in generators.items():

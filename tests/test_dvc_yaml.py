@@ -132,7 +132,7 @@ def test_models_import_nothing_that_trains_reads_yaml_or_shows(root):
         cwd=root / "src", capture_output=True, text=True, check=True,
     )  # fmt: skip
     loaded = set(done.stdout.split())
-    assert not loaded & {"tqdm", "mlflow", "yaml", "ruamel.yaml", "matplotlib", "condgen.training"}
+    assert not loaded & {"mlflow", "yaml", "ruamel.yaml", "matplotlib", "condgen.training"}
 
 
 def paths_below_data(root, stage):

@@ -16,7 +16,7 @@ import torch
 from condgen.base import files, params
 from condgen.base.errors import UserError
 from condgen.datasets import data
-from condgen.sampling import drawing
+from condgen.sampling import generator
 
 MIB = 2**20
 
@@ -60,7 +60,7 @@ def load_split(path):
 
 def load_model(path):
     (path.parent / "config.json").write_text('{"model": "cgan"}')
-    drawing.load(path.parent)
+    generator.load(path.parent)
 
 
 READERS = {

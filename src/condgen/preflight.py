@@ -15,6 +15,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+MIN_PYTHON = (3, 11)  # as in pyproject.toml; older ones from 3.8 on can read this module, to say so
 CHECKOUT = Path(__file__).resolve().parents[2]
 WATCH_SECONDS = 0.3  # much less than a new DVC needs to start a stage
 # What the machine refuses: no room, or no permission to write or read. No mistake of the code: no traceback.
@@ -25,8 +26,11 @@ HINT = "run 'make repro', or activate the environment that has condgen (pip inst
 def prepare() -> None:
     """Checks that this Python has condgen's packages, and sets how OpenMP's threads wait.
 
-    Leaves with one line on stderr where a package is missing.
+    Leaves with one line on stderr where this Python is too old or lacks a package.
     """
+    if sys.version_info < MIN_PYTHON:
+        needed, found = (".".join(map(str, version[:2])) for version in (MIN_PYTHON, sys.version_info))
+        fail(f"needs Python {needed} or newer, but {sys.executable} is Python {found}: {HINT}")
     missing = missing_packages()
     if missing:
         fail(f"{sys.executable} lacks the packages {', '.join(missing)}: {HINT}")

@@ -120,11 +120,11 @@ def test_a_picture_that_cannot_be_is_refused_in_one_line(cvae_model, tmp_path, m
 def test_a_folder_without_a_generator_is_said_with_the_way_out(folder):
     for name in ("classifier", None, ["cvae"]):
         files.write_json(folder / "config.json", {"model": name})
-        with pytest.raises(UserError, match=r"config.json: model is .*, but must be one of cvae, cgan"):
+        with pytest.raises(UserError, match=r"config.json: model is .*, but must be cvae or cgan"):
             generator.load(folder)
     for absent in ("config.json", "model.safetensors"):
         (folder / absent).unlink()
-        with pytest.raises(UserError, match=f"{absent} is missing: 'dvc repro' makes .* give --model"):
+        with pytest.raises(UserError, match=f"{absent} is missing: 'dvc repro' makes it"):
             generator.load(folder)
 
 

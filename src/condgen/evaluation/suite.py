@@ -52,7 +52,7 @@ def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
             raise UserError(f"{path}: {key} is missing, but its stage writes it; {data.AGAIN}")
     if numbers["data"] != source:
         raise UserError(
-            f"{path}: data is {numbers['data']!r}, but must be {source!r}, that of the data set; {data.AGAIN}"
+            f"{path}: data is {numbers['data']!r}, but data/dataset.npz is {source!r}; {data.AGAIN}"
         )
     for key in keys:
         value, is_interval = numbers[key], key.endswith("_interval")

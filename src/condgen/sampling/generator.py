@@ -60,25 +60,19 @@ class Generator:
         return self.draw(torch.randn(len(labels), self.latent_dim, generator=noise) * temperature, labels)
 
 
-def load(folder: str | Path, device: torch.device | None = None) -> Generator:
-    """Reads model.safetensors and config.json. Raises UserError where they are no trained generator."""
-    weights, config_json = Path(folder) / "model.safetensors", Path(folder) / "config.json"
-    to = device or torch.device("cpu")
-    try:
-        for path in (weights, config_json):
-            if not path.is_file():
-                raise UserError(
-                    f"{path} is missing: 'dvc repro' makes data/models/cvae and data/models/cgan; "
-                    "for a model that is elsewhere give --model"
-                )
-        state, config = files.read_model(folder)
-        md5 = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
-    name = config.get("model")
-    if name not in list(MODELS):  # a list, because JSON can hold what no dict has as its key
-        raise UserError(f"{config_json}: model is {name!r}, but must be one of {', '.join(MODELS)}")
-    return Generator(name, restore(MODELS[name].module.Network, state, config).to(to), md5, to)
+def load(folder: str | Path, device: torch.device | None = None, name: str | None = None) -> Generator:
+    """Reads model.safetensors and config.json, of the model called `name` where that is given.
+
+    Raises UserError where they are no trained generator, or that of another model.
+    """
+    state, config = files.read_model(folder)
+    to, found, names = device or torch.device("cpu"), config.get("model"), [name] if name else list(MODELS)
+    if found not in names:
+        where = Path(folder) / "config.json"
+        raise UserError(f"{where}: model is {found!r}, but must be {' or '.join(names)}")
+    network = restore(MODELS[found].module.Network, state, config).to(to)
+    md5 = hashlib.md5((Path(folder) / "model.safetensors").read_bytes(), usedforsecurity=False).hexdigest()
+    return Generator(found, network, md5, to)
 
 
 def check_noise(seed: int, temperature: float) -> None:
