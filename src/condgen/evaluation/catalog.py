@@ -31,7 +31,7 @@ METRICS = [
     Metric("precision", "Precision", "fidelity", "higher", "%",
            "Kynkäänniemi et al. 2019", "samples, neighbourhoods fixed", 1, 100),
     Metric("density", "Density", "fidelity", "near 1", "ratio to real",
-           "Naeem et al. 2020", "none: prdc gives no number a sample", 2),
+           "Naeem et al. 2020", "samples, neighbourhoods fixed", 2),
     Metric("sharpness", "Sharpness against real", "fidelity", "near 1", "ratio",
            "variance of the Laplacian: Pech-Pacheco et al. 2000", "images", 2),
     Metric("recall", "Recall", "diversity", "higher", "%",

@@ -11,6 +11,8 @@ from condgen.training.loop import train, watch
 from condgen.training.progress import Progress
 from condgen.training.state import begin
 
+SHOWN = 1000  # validation images that are classified after each epoch: no more than the progress line needs
+
 
 def gan_train(
     p: classifier.ClassifierParams, epochs: int, drawn: data.Images, split: data.Split, progress: Progress
@@ -23,8 +25,11 @@ def gan_train(
     UserError where training diverged.
     """
     p = p.model_copy(update={"epochs": epochs})
+    some = data.Images(split.validation.x[:SHOWN], split.validation.y[:SHOWN])
     state = begin(classifier, p, p.seed, len(drawn), drawn.x.device)
-    for _ in watch(train(classifier, state, replace(split, train=drawn), p, p.seed, progress), progress):
+    for _ in watch(
+        train(classifier, state, replace(split, train=drawn, validation=some), p, p.seed, progress), progress
+    ):
         pass
     _, logits = classifier.classify(cast(classifier.Classifier, state.model), split.test.x)
     return logits.argmax(dim=1) == split.test.y

@@ -8,6 +8,7 @@ published rows are.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from condgen.base import intervals
 from condgen.base.intervals import Value
 
 SIGMAS = np.logspace(-1, 0, 20)  # widths tried, in units of the grey range
+BLOCK = 250  # rows of the distances that are in memory at once
 VALIDATION = 1000  # validation images that choose the width
 PUBLISHED = [
     ("Deep belief net (as cited by Mirza & Osindero 2014)", 138.0, 2.0),
@@ -31,19 +33,24 @@ def parzen(samples: Tensor, validation: Tensor, test: Tensor) -> tuple[Value, fl
 
     samples `[n, d]`, validation `[v, d]`, test `[t, d]`, in [0, 1].
     """
-    some = validation[:VALIDATION]
-    sigma = float(max(SIGMAS, key=lambda s: float(log_density(samples, some, s).mean())))
-    values = log_density(samples, test, sigma).numpy()
+    by_width = log_density(samples, validation[:VALIDATION], SIGMAS).mean(dim=1)
+    sigma = float(SIGMAS[int(by_width.argmax())])
+    values = log_density(samples, test, [sigma])[0].numpy()
     return intervals.mean(values), float(values.std(ddof=1) / math.sqrt(len(values))), sigma
 
 
-def log_density(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
-    """log of 1/n sum_i N(x; samples_i, sigma^2 I) for each row of x `[t, d]` -> `[t]`, float64, nats."""
+def log_density(samples: Tensor, x: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """log of 1/n sum_i N(x; samples_i, sigma^2 I) for each sigma and row of x `[t, d]` -> `[s, t]`; nats.
+
+    float64. Distances are the same for all widths, so they are computed once.
+    """
     n, d = samples.shape
-    constant = math.log(n) + d * math.log(sigma * math.sqrt(2 * math.pi))
-    parts = []
     samples, x = samples.cpu(), x.cpu()  # float64, which not every accelerator has
-    for part in x.split(500):  # bounds memory: [500, n] at a time
-        squared = torch.cdist(part, samples).double().square()
-        parts.append(torch.logsumexp(-squared / (2 * sigma**2), dim=1) - constant)
-    return torch.cat(parts)
+    found = torch.empty(len(sigmas), len(x), dtype=torch.float64)
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        squared = torch.cdist(x[rows], samples).double().square_()
+        for row, sigma in zip(found, sigmas, strict=True):
+            constant = math.log(n) + d * math.log(sigma * math.sqrt(2 * math.pi))
+            row[rows] = torch.logsumexp(squared / (-2 * sigma**2), dim=1) - constant
+    return found

@@ -6,27 +6,27 @@ real images and saw no sample. Published values that use Inception's features do
 """
 
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 
 import numpy as np
 import torch
-from prdc import compute_prdc
+from scipy.linalg import eigvalsh
+from scipy.special import entr
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
-from vendi_score import vendi
 
 from condgen.base import intervals
 from condgen.base.intervals import Value
 from condgen.base.random import generator
 from condgen.datasets import data
+from condgen.evaluation.neighbourhoods import count_neighbours
 
 NEAREST = 5  # k of the nearest-neighbour metrics, as Naeem et al. 2020 recommend
-PER_CLASS = 1000  # images of a class that are measured at most: neighbours of all pairs take the memory
+PER_CLASS = 1000  # images of a class that are measured at most: the time for neighbours grows with the square
 KID_BLOCK = 1000  # images in one estimate of the kernel distance, as in Binkowski et al. 2018
+BATCH = 100  # images whose SSIM or sharpness is computed at once: both need many times their size
 THIRD = 3  # stability looks at the last third of training
 
 
@@ -89,36 +89,48 @@ def kernel_distance(features: Tensor, reference: Tensor) -> Value:
 
 
 def neighbourhoods(features: Tensor, reference: Tensor) -> dict[str, Value]:
-    """precision, recall (Kynkaanniemi et al. 2019) and density, coverage (Naeem et al. 2020), by prdc.
+    """precision, recall (Kynkaanniemi et al. 2019) and density, coverage (Naeem et al. 2020).
 
     features `[n, f]`, reference `[m, f]`. A neighbourhood is the ball to an image's 5th neighbour.
     Precision: share of samples in a neighbourhood of a real image. Recall: share of real images in one of
-    a sample. Density: how many neighbourhoods of real images a sample lies in, 1 for real images.
+    a sample. Density: how many neighbourhoods of real images a sample lies in, over 5; 1 for real images.
     Coverage: share of real images with a sample in their neighbourhood. All but density in [0, 1].
     """
-    with redirect_stdout(StringIO()):  # it prints the sizes
-        found = compute_prdc(reference.float().cpu().numpy(), features.float().cpu().numpy(), NEAREST)
-    n, m = len(features), len(reference)
+    balls, recalled, covered = count_neighbours(features, reference, NEAREST)
     return {
-        "precision": intervals.share(float(found["precision"]), n),
-        "recall": intervals.share(float(found["recall"]), m),
-        "density": Value(float(found["density"]), n=n),
-        "coverage": intervals.share(float(found["coverage"]), m),
+        "precision": _share(balls > 0),
+        "recall": _share(recalled),
+        "density": _mean_or_nothing(balls.numpy() / NEAREST),
+        "coverage": _share(covered),
     }
+
+
+def _share(hits: Tensor) -> Value:
+    return intervals.share(int(hits.sum()) / len(hits), len(hits))
 
 
 def vendi_score(x: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
     """Effective number of different images a class: mean over classes, and each class's; 1 .. n a class.
 
-    The exponential of the entropy of the eigenvalues of the similarity matrix (cosine) over n. Friedman &
-    Dieng 2022, "The Vendi Score". x `[n, d]`, pixels or features; labels `[n]`, those asked for: a wrong
-    digit counts as a different picture, so read it beside the class accuracy. By vendi-score.
+    x `[n, d]`, pixels or features; labels `[n]`, those asked for: a wrong digit counts as a different
+    picture, so read it beside the class accuracy.
     """
-    by_class = [
-        float(vendi.score_dual(x[labels == label].cpu().double().numpy(), normalize=True))
-        for label in range(data.CLASSES)
-    ]
+    by_class = [effective_number(x[labels == label]) for label in range(data.CLASSES)]
     return Value(float(np.mean(by_class)), n=len(labels)), by_class
+
+
+def effective_number(x: Tensor) -> float:
+    """The Vendi score of rows x `[n, d]` with the cosine as their similarity; in [1, n].
+
+    exp(-sum_i lambda_i log lambda_i), where lambda are the eigenvalues of K / n and K_ij = cos(x_i, x_j).
+    Friedman & Dieng 2022, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning".
+    """
+    x = F.normalize(x.cpu().double(), dim=1)
+    # x x^T [n, n] and x^T x [d, d] have the same eigenvalues but for zeros, which add nothing.
+    gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
+    # By SciPy: beside other work, PyTorch's took 10 s instead of 0.05, as OpenMP's threads wait by spinning.
+    eigenvalues = eigvalsh(gram.numpy() / len(x)).clip(min=0)  # rounding leaves some at -1e-17
+    return float(np.exp(entr(eigenvalues).sum()))
 
 
 def pairwise_ssim(x: Tensor, labels: Tensor) -> Value:
@@ -135,8 +147,11 @@ def pairwise_ssim(x: Tensor, labels: Tensor) -> Value:
         first.append(rows[:half])
         second.append(rows[half : 2 * half])
     a, b = (x[torch.cat(rows)].view(-1, 1, data.SIDE, data.SIDE).cpu() for rows in (first, second))
-    values = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
-    return intervals.mean(values.double().numpy())
+    values = [
+        structural_similarity_index_measure(*pairs, data_range=1.0, reduction="none")
+        for pairs in zip(a.split(BATCH), b.split(BATCH), strict=True)
+    ]
+    return intervals.mean(torch.cat(values).double().numpy())
 
 
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
@@ -152,9 +167,12 @@ def sharpness(x: Tensor, reference: Tensor) -> Value:
 
 
 def _laplacian_variance(x: Tensor) -> np.ndarray:
-    images = x.view(-1, 1, data.SIDE, data.SIDE)
-    response = F.conv2d(images, LAPLACIAN.to(x.device).view(1, 1, 3, 3), padding=1)
-    return response.flatten(1).var(dim=1).cpu().double().numpy()
+    kernel = LAPLACIAN.to(x.device).view(1, 1, 3, 3)
+    values = [
+        F.conv2d(part.view(-1, 1, data.SIDE, data.SIDE), kernel, padding=1).flatten(1).var(dim=1)
+        for part in x.split(BATCH)
+    ]
+    return torch.cat(values).cpu().double().numpy()
 
 
 def stability(images: Tensor, read: Tensor, labels: Tensor) -> dict[str, Value]:
@@ -181,10 +199,10 @@ def stability(images: Tensor, read: Tensor, labels: Tensor) -> dict[str, Value]:
     }
 
 
-def _mean_or_nothing(steps: np.ndarray) -> Value:
-    """The mean of a few steps; no interval where all are alike: they are no share, so nothing bounds it."""
-    value = intervals.mean(steps)
-    return value if np.ptp(steps) > 0 else Value(value.value, n=value.n)
+def _mean_or_nothing(values: np.ndarray) -> Value:
+    """The mean; no interval where all values are alike: they are no share, so nothing bounds it."""
+    value = intervals.mean(values)
+    return value if np.ptp(values) > 0 else Value(value.value, n=value.n)
 
 
 def same_count_per_class(images: data.Images, per_class: int) -> data.Images:

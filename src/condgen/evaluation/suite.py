@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from condgen.base import files, intervals
 from condgen.base.errors import UserError
@@ -71,19 +72,19 @@ def measure(
     name: str,
     drawn: data.Images,
     split: data.Split,
+    real_features: Tensor,
     judge: Classifier,
     p: ClassifierParams,
     gan_train_epochs: int,
     history: data.Images | None = None,
 ) -> Measured:
-    """Measures one set of images against the real test images.
+    """Measures one set of images against the real test images, whose features are real_features `[m, f]`.
 
     At most metrics.PER_CLASS images of a class are measured. history: pictures `[e, n, 784]` of the same
     noise after each epoch, and the n labels; without it, or with one epoch, nothing is said of stability.
     """
     drawn = metrics.same_count_per_class(drawn, metrics.PER_CLASS)
     features, logits = classify(judge, drawn.x)
-    real_features, _ = classify(judge, split.test.x)
     values, by_class = metrics.measure_images(drawn, features, logits, split.test, real_features)
     progress = Progress(f"GAN-train on {name}", gan_train_epochs, ClassifierParams.section)
     right = gan_train(p, gan_train_epochs, drawn, split, progress)
@@ -107,8 +108,9 @@ def measure_all(
     """Measures every model's images, and as many real ones as "real"; arguments as of `measure`."""
     per_class = min(len(images) for images in drawn.values()) // data.CLASSES
     sets = {**drawn, "real": metrics.same_count_per_class(split.train, per_class)}
+    real_features, _ = classify(judge, split.test.x)
     return {
-        name: measure(name, images, split, judge, p, gan_train_epochs, histories.get(name))
+        name: measure(name, images, split, real_features, judge, p, gan_train_epochs, histories.get(name))
         for name, images in sets.items()
     }
 
