@@ -131,6 +131,13 @@ def speed_markdown(bench: Mapping[str, Any]) -> str:
     for name, row in bench["training"].items():
         cells = [cell(name, row, bench["memory"][name]) for cell in SPEED_COLUMNS.values()]
         lines.append(f"| {' | '.join(cells)} |")
+    waiting = bench["waiting"]
+    lines += ["", f"| CGAN step, images/s | {' | '.join(waiting['alone'])} |", "|---|---:|---:|"]
+    places = {"alone": "alone", "busy": "beside two busy processes"}
+    lines += [
+        f"| {title} | {' | '.join(f'{rate:,.0f}' for rate in waiting[place].values())} |"
+        for place, title in places.items()
+    ]
     machine, around = bench["machine"], bench["around"]
     outside = sum(around["seconds_outside"].values())
     return "\n".join(lines) + (

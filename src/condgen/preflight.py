@@ -23,6 +23,11 @@ REFUSED = ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOSPC", "EPERM", "ERO
 HINT = "run 'make repro', or activate the environment that has condgen (pip install -c constraints.txt -e .)"
 
 
+# How OpenMP's threads wait for one another: asleep. By default they spin, and beside other work, which takes
+# their processor, a step waits for a thread that cannot run. Measured by `make bench` (docs/speed.md).
+WAITING = {"OMP_WAIT_POLICY": "passive"}
+
+
 def prepare() -> None:
     """Checks that this Python has condgen's packages, and sets how OpenMP's threads wait.
 
@@ -31,6 +36,8 @@ def prepare() -> None:
     if sys.version_info < MIN_PYTHON:
         needed, found = (".".join(map(str, version[:2])) for version in (MIN_PYTHON, sys.version_info))
         fail(f"needs Python {needed} or newer, but {sys.executable} is Python {found}: {HINT}")
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     missing = missing_packages()
     if missing:
         fail(f"{sys.executable} lacks the packages {', '.join(missing)}: {HINT}")

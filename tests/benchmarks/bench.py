@@ -27,14 +27,15 @@ import torch
 import usual
 
 from clone import Clone
+from condgen import preflight
 from condgen.base import params
 from condgen.base.device import choose_device
 from condgen.datasets import data
-from condgen.models import cgan, cvae
 from condgen.sampling import drawing
 
 LATEST = HERE / "latest.json"
 MODELS = ("cvae", "cgan", "classifier")
+WAITING_SECONDS = 4  # of training, for each way of waiting
 ONE_EPOCH = {"classifier.epochs": 1, "cvae.epochs": 1, "cgan.epochs": 1, "per_class": 1000}
 
 
@@ -51,15 +52,9 @@ class Ours:
 
     def step(self) -> None:
         """One step on a batch, for its matrix products."""
-        b, model, optimizers = self.p.batch_size, self.state.model, self.state.optimizers
-        x, y = self.split.train.x[:b], data.one_hot(self.split.train.y[:b])
-        if self.name == "cvae":
-            cvae.train_step(model, optimizers["model"], x, y, torch.randn(b, self.p.latent_dim))
-        elif self.name == "cgan":
-            z, masks = cgan.draw_noise(self.p, torch.Generator())
-            cgan.train_step(model, (optimizers["G"], optimizers["D"]), x, y, z, masks, self.p)
-        else:
-            model.logits(model.features(x)).sum().backward()
+        b, train = self.p.batch_size, self.split.train
+        kind, state = ours.MODULES[self.name], self.state
+        kind.train_step(state.model, state.optimizers, train.x[:b], train.y[:b], torch.Generator(), self.p)
 
 
 def machine() -> dict:
@@ -102,6 +97,30 @@ def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
         "usual_epoch_seconds": seconds["usual"],
         "epoch_seconds": seconds["ours"],
     }
+
+
+def waiting(rounds: int) -> dict:
+    """Images a second of the CGAN's step, alone and beside busy processes, by how OpenMP's threads wait."""
+    ways: dict[str, dict[str, str]] = {"default": {}, "condgen": preflight.WAITING}
+    clean = {k: v for k, v in os.environ.items() if k not in preflight.WAITING}
+    found: dict[str, dict[str, list[float]]] = {"alone": {}, "busy": {}}
+    for place, rates in found.items():
+        others = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (place == "busy"))
+        ]
+        try:
+            for _ in range(rounds):
+                for way, environment in ways.items():
+                    words = [sys.executable, str(HERE / "waiting.py"), str(WAITING_SECONDS)]
+                    done = subprocess.run(
+                        words, env=clean | environment, capture_output=True, text=True, check=True
+                    )
+                    rates.setdefault(way, []).append(float(done.stdout))
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+    return {place: {way: statistics.median(r) for way, r in rates.items()} for place, rates in found.items()}
 
 
 def around(folder: Path) -> dict:
@@ -183,6 +202,9 @@ def report(results: dict) -> str:
         m = results["memory"][name]
         after = m["after_epoch_mb"]
         lines.append(f"{name:12}{after[1]:10,.0f}{after[-1]:10,.0f}{m['peak_mb']:10,.0f}")
+    lines.append("images a second of the CGAN's step, by how OpenMP's threads wait:")
+    for place, rates in results["waiting"].items():
+        lines.append(f"{place:12}" + "".join(f"{way:>12} {rate:8,.0f}" for way, rate in rates.items()))
     a = results["around"]
     lines.append(f"seconds of each stage outside its run ({a['images']}):")
     lines += [f"{name:18}{value:6.1f}" for name, value in a["seconds_outside"].items()]
@@ -228,6 +250,7 @@ def main() -> None:
                 [sys.executable, str(HERE / "memory.py"), name], capture_output=True, text=True, check=True
             )
             results["memory"][name] = json.loads(done.stdout.splitlines()[-1])
+        results["waiting"] = waiting(options.rounds)
         results["around"] = around(Path(folder) / "clone")
     LATEST.write_text(json.dumps(results, indent=2) + "\n")
     print(report(results))

@@ -14,6 +14,7 @@ from condgen.training.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
+MODULES = {"cvae": cvae, "cgan": cgan, "classifier": classifier}
 SECTIONS = {"cvae": cvae.CVAEParams, "cgan": cgan.CGANParams, "classifier": classifier.ClassifierParams}
 
 
@@ -37,6 +38,6 @@ def load() -> data.Split:
 
 def begin(name: str, split: data.Split, epochs: int) -> Training:
     p, progress = parameters(name).model_copy(update={"epochs": epochs}), Progress(name, epochs)
-    module = {"cvae": cvae, "cgan": cgan, "classifier": classifier}[name]
+    module = MODULES[name]
     state = training_state.begin(module, p, 0, len(split.train))
     return Training(p, state, progress, train(module, state, split, p, 0, progress))

@@ -17,7 +17,7 @@ from torch import Tensor
 from condgen.base import intervals
 from condgen.base.intervals import Value
 
-SIGMAS = np.logspace(-1, 0, 20)  # widths tried, in units of the grey range
+SIGMAS = np.logspace(-1, 0, 20).tolist()  # widths tried, in units of the grey range
 BLOCK = 250  # rows of the distances that are in memory at once
 VALIDATION = 1000  # validation images that choose the width
 PUBLISHED = [
@@ -34,7 +34,7 @@ def parzen(samples: Tensor, validation: Tensor, test: Tensor) -> tuple[Value, fl
     samples `[n, d]`, validation `[v, d]`, test `[t, d]`, in [0, 1].
     """
     by_width = log_density(samples, validation[:VALIDATION], SIGMAS).mean(dim=1)
-    sigma = float(SIGMAS[int(by_width.argmax())])
+    sigma = SIGMAS[int(by_width.argmax())]
     values = log_density(samples, test, [sigma])[0].numpy()
     return intervals.mean(values), float(values.std(ddof=1) / math.sqrt(len(values))), sigma
 

@@ -147,8 +147,8 @@ def pairwise_ssim(x: Tensor, labels: Tensor) -> Value:
         first.append(rows[:half])
         second.append(rows[half : 2 * half])
     a, b = (x[torch.cat(rows)].view(-1, 1, data.SIDE, data.SIDE).cpu() for rows in (first, second))
-    values = [
-        structural_similarity_index_measure(*pairs, data_range=1.0, reduction="none")
+    values: list[Tensor] = [
+        structural_similarity_index_measure(*pairs, data_range=1.0, reduction="none")  # type: ignore[misc]
         for pairs in zip(a.split(BATCH), b.split(BATCH), strict=True)
     ]
     return intervals.mean(torch.cat(values).double().numpy())
@@ -246,7 +246,7 @@ def measure_images(
         "vendi_pixels": vendi_pixels,
         "pairwise_ssim": pairwise_ssim(drawn.x, drawn.y),
     }
-    by_class = {
+    by_class: dict[str, Sequence] = {
         "class_accuracy_by_digit": accuracy_by_class,
         "vendi_features_by_digit": vendi_by_class,
         "vendi_pixels_by_digit": pixels_by_class,

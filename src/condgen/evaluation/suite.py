@@ -141,11 +141,13 @@ def results(measured: Mapping[str, Measured], split: data.Split, judge: Mapping,
     }
     bounds = {key: cvae[key] for key in BOUNDS}
     found["cvae"] |= bounds
-    ranges = {
-        name: {key: None if v.low is None else [v.low, v.high] for key, v in m.values.items()}
+    ranges: dict[str, dict[str, claims.Interval]] = {
+        name: {
+            key: None if v.low is None or v.high is None else (v.low, v.high) for key, v in m.values.items()
+        }
         for name, m in measured.items()
     }
-    ranges["cvae"] |= {key: cvae[f"{key}_interval"] for key in bounds}
+    ranges["cvae"] |= {key: tuple(cvae[f"{key}_interval"]) for key in bounds}
     return {
         "data": split.source,
         "reference_images": len(split.test),

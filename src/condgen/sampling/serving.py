@@ -26,7 +26,7 @@ SIGNATURE = ModelSignature(
 )
 
 
-class Drawer(mlflow.pyfunc.PythonModel):
+class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     """Draws `n` images of every label, uint8 [len(labels) * n, 28, 28], label after label."""
 
     def load_context(self, context):
