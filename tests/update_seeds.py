@@ -17,7 +17,8 @@ def main() -> None:
     names = [f"{model}.{metric.key}" for metric in catalog.METRICS for model in ("cvae", "cgan")]
     try:
         runs = store.finished(store.existing())
-        _, rows = pooling.group(runs, list(dict.fromkeys([*names, *replication.METRICS])))
+        metrics = list(dict.fromkeys([*names, *replication.METRICS]))
+        _, rows = pooling.group(runs, metrics)
     except UserError as error:
         sys.exit(f"condgen: {error}")
     complete = [row for row in rows if row.seeds == WANTED]
@@ -26,6 +27,7 @@ def main() -> None:
     row = complete[-1]
     files.write(SEEDS, pooling.as_csv([row]).encode())
     print(f"{SEEDS}: {len(row.seeds)} seeds, {row.settings or 'all else alike'}")
+    print(pooling.left_out(runs, metrics) or "no run is left out")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ MODEL = "cvae or cgan (the one in data/models), a folder, or an address as model
 
 def main(words: list[str] | None = None) -> None:
     """Runs a command; a UserError is one line on stderr and status 1."""
+    from condgen.tracking import address
+
     arguments = parser().parse_args(words)
+    address.configure()  # before a command imports MLflow
     try:
         arguments.run(arguments)
     except UserError as error:
@@ -96,19 +99,20 @@ def _folder(model: str) -> Path:
 def compare(arguments: argparse.Namespace) -> None:
     """Prints the table, and writes it where asked."""
     from condgen.base import files
+    from condgen.experiments import pooling, replication
     from condgen.reporting import figures
     from condgen.tracking import store
 
     runs = store.finished(store.existing())
-    metrics = compare.choose(arguments.metric or METRICS, runs)
-    differing, rows = compare.group(runs, metrics)
-    print(compare.text(differing, rows))
+    metrics = pooling.choose(arguments.metric or METRICS, runs)
+    differing, rows = pooling.group(runs, metrics)
+    said = [pooling.text(differing, rows), pooling.left_out(runs, metrics)]
     if arguments.claims:
-        from condgen.experiments import replication
-
-        print("\n" + replication.verdicts(replication.rows(runs)))
+        judged = replication.metrics(runs)
+        said += ["\n" + replication.verdicts(replication.rows(runs)), pooling.left_out(runs, judged)]
+    print("\n".join(filter(None, said)))
     if arguments.csv:
-        files.write(arguments.csv, compare.as_csv(rows).encode())
+        files.write(arguments.csv, pooling.as_csv(rows).encode())
     if arguments.png:
         figures.comparison(arguments.png, rows)
 

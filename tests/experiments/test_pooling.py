@@ -4,25 +4,33 @@ import csv
 import io
 
 import pytest
+from pandas import DataFrame
 
 from condgen.base.errors import UserError
 from condgen.experiments import pooling
 from condgen.reporting import figures
 
 
-def run(name, started, metric, **params):
-    return pooling.Finished(name, started, {"data": "full", "code": "abc"} | params, {"cgan.recall": metric})
+def run(name, started, metrics, data="full", code="abc", **params):
+    """A run as `mlflow.search_runs` shows it."""
+    tags = {"tags.mlflow.runName": name, "tags.data": data, "tags.code": code, "start_time": started}
+    values = {f"metrics.{key}": value for key, value in metrics.items()}
+    return tags | values | {f"params.{key}": value for key, value in params.items()}
 
 
 RUNS = [
-    run("a", 1, 0.2, seed="0", lr="0.1"),
-    run("b", 2, 0.4, seed="1", lr="0.1"),
-    run("c", 3, 0.9, seed="0", lr="0.2"),
+    run("a", 1, {"cgan.recall": 0.2}, seed="0", lr="0.1"),
+    run("b", 2, {"cgan.recall": 0.4}, seed="1", lr="0.1"),
+    run("c", 3, {"cgan.recall": 0.9}, seed="0", lr="0.2"),
 ]
 
 
+def group(*runs, metrics=("cgan.recall",)):
+    return pooling.group(DataFrame(runs), metrics)
+
+
 def test_seeds_are_pooled_and_settings_are_not():
-    differing, rows = pooling.group(RUNS, ["cgan.recall"])
+    differing, rows = group(*RUNS)
     assert differing == ["lr"]
     assert [(row.settings, row.seeds) for row in rows] == [
         ({"lr": "0.1"}, ["0", "1"]),
@@ -33,38 +41,47 @@ def test_seeds_are_pooled_and_settings_are_not():
 
 
 def test_of_runs_alike_to_the_seed_the_latest_counts_once():
-    _, rows = pooling.group([*RUNS, run("again", 9, 0.6, seed="1", lr="0.1")], ["cgan.recall"])
+    _, rows = group(*RUNS, run("again", 9, {"cgan.recall": 0.6}, seed="1", lr="0.1"))
     assert rows[0].seeds == ["0", "1"]
     assert rows[0].values["cgan.recall"][0] == pytest.approx(0.4)
 
 
 def test_other_data_and_other_code_are_never_pooled():
-    small = run("small", 4, 0.1, seed="2", lr="0.1", data="bundled")
-    patched = run("patched", 5, 0.1, seed="3", lr="0.1", code="abc changed")
-    differing, rows = pooling.group([*RUNS, small, patched], ["cgan.recall"])
+    small = run("small", 4, {"cgan.recall": 0.1}, seed="2", lr="0.1", data="bundled")
+    patched = run("patched", 5, {"cgan.recall": 0.1}, seed="3", lr="0.1", code="abc changed")
+    differing, rows = group(*RUNS, small, patched)
     assert differing == ["code", "data", "lr"]
     assert len(rows) == 4
 
 
-def test_runs_without_the_metric_are_left_out_and_none_at_all_is_an_error():
+def test_runs_of_which_the_data_set_or_a_parameter_is_not_known_are_not_pooled_with_others():
+    old = run("old", 4, {"cgan.recall": 0.1}, data=None, seed="2", lr="0.1")
+    differing, rows = group(*RUNS, old, run("older", 0, {"cgan.recall": 0.3}, seed="3"))
+    assert differing == ["data", "lr"]
+    assert [row.seeds for row in rows] == [["3"], ["0", "1"], ["0"], ["2"]]
+
+
+def test_runs_without_the_metric_are_left_out_with_a_line_and_none_at_all_is_an_error():
+    runs = DataFrame([*RUNS, run("short", 9, {"cvae.recall": 1.0}, seed="5", lr="0.1")])
+    assert [row.seeds for row in pooling.group(runs, ["cgan.recall"])[1]] == [["0", "1"], ["0"]]
+    assert pooling.left_out(runs, ["cgan.recall"]) == "left out, because they lack cgan.recall: short"
+    assert pooling.left_out(DataFrame(RUNS), ["cgan.recall"]) == ""
     with pytest.raises(UserError, match=r"no finished run has all of cgan\.nothing"):
-        pooling.group(RUNS, ["cgan.nothing"])
+        pooling.group(runs, ["cgan.nothing"])
 
 
 def test_a_name_stands_for_both_models_as_far_as_they_have_it():
-    runs = [
-        pooling.Finished(
-            "a", 1, {}, {"cvae.recall": 1, "cgan.recall": 1, "cvae.test_elbo": 1, "real.recall": 1}
-        )
-    ]
+    runs = DataFrame([run("a", 1, {"cvae.recall": 1, "cgan.recall": 1, "cvae.test_elbo": 1, "real.recall": 1})])
     chosen = pooling.choose(["recall", "test_elbo", "real.recall"], runs)
     assert chosen == ["cvae.recall", "cgan.recall", "cvae.test_elbo", "real.recall"]
     with pytest.raises(UserError, match=r"no finished run has the metric beauty: there are cgan\.recall"):
         pooling.choose(["beauty"], runs)
+    with pytest.raises(UserError, match=r"no finished run has the metric recall: there are none"):
+        pooling.choose(["recall"], DataFrame())
 
 
 def test_the_table_the_csv_and_the_picture_say_the_same(tmp_path):
-    differing, rows = pooling.group(RUNS, ["cgan.recall"])
+    differing, rows = group(*RUNS)
     text = pooling.text(differing, rows)
     assert text.splitlines()[0].split() == ["lr", "seeds", "cgan.recall"]
     assert "0.3 ± 0.14" in text

@@ -58,8 +58,13 @@ def check(path: str | Path, sections: list[type[Section]]) -> None:
 
 def flat(path: str | Path = PATH) -> dict[str, Any]:
     """All of params.yaml with dotted names, {'cgan.lr': 0.001, ...}: what MLflow shows."""
+    return dotted(load(path))
+
+
+def dotted(content: dict[str, Any]) -> dict[str, Any]:
+    """{'cgan': {'lr': 0.001}} -> {'cgan.lr': 0.001}."""
     items: dict[str, Any] = {}
-    for key, value in load(path).items():
+    for key, value in content.items():
         if isinstance(value, dict):
             items |= {f"{key}.{name}": v for name, v in value.items()}
         else:

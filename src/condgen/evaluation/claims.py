@@ -93,11 +93,13 @@ def verdict(outcomes: list[str]) -> str:
     return "cannot tell"
 
 
-def reason(outcomes: list[str]) -> str:
-    """Why nothing can be told; empty where a verdict was reached."""
+def reason(outcomes: list[str], measured: bool = True) -> str:
+    """Why nothing can be told; empty where a verdict was reached. measured: there are intervals of all."""
     if verdict(outcomes) != "cannot tell":
         return ""
-    return "the measures disagree" if "refuted" in outcomes and "met" in outcomes else "intervals overlap"
+    if "refuted" in outcomes and "met" in outcomes:
+        return "the measures disagree"
+    return "intervals overlap" if measured else "not all was measured"
 
 
 def judge(intervals: Mapping[str, Mapping[str, Interval]]) -> list[dict]:
@@ -122,7 +124,10 @@ def judge(intervals: Mapping[str, Mapping[str, Interval]]) -> list[dict]:
                 "meaning": claim.meaning,
                 "comparisons": rows,
                 "verdict": verdict([row["outcome"] for row in rows]),
-                "reason": reason([row["outcome"] for row in rows]),
+                "reason": reason(
+                    [row["outcome"] for row in rows],
+                    all(intervals[n].get(c.metric) for c in claim.comparisons for n in (c.left, c.right)),
+                ),
             }
         )
     return judged

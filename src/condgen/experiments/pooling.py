@@ -1,52 +1,47 @@
-"""Finished runs -> one table: mean and spread over seeds, for every parameter that differs."""
+"""Finished runs -> one table: mean and spread over seeds, for every parameter that differs.
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+The runs are a DataFrame of `tracking.store.finished`: a row for each run, columns as `mlflow.search_runs` names
+them (metrics.cgan.recall, params.seed, tags.code).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
-from typing import Any
+
+from pandas import DataFrame
 
 from condgen.base.errors import UserError
 
-# Seeds repeat an experiment; they do not make another one.
-SEEDS = {"seed"}
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished pipeline run.
-
-    Attributes:
-        name: of the DVC experiment, or branch@commit.
-        started: milliseconds; of runs that are alike to the seed, the latest counts.
-        params: dotted name -> value as text, all of params.yaml, `data` and `code`.
-        metrics: dotted name -> value.
-    """
-
-    name: str
-    started: int
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
+SEED = "params.seed"
+# Runs that differ in one of these are never pooled, nor are runs with different parameters.
+TAGS = ["tags.code", "tags.data"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ in their seeds only."""
+    """Runs that differ in their seeds only.
+
+    Attributes:
+        settings: parameter -> its value, for those that differ between rows.
+        seeds: in order.
+        values: metric -> (mean, sample standard deviation over seeds or None for one seed).
+    """
 
     settings: dict[str, str]
     seeds: list[str]
     values: dict[str, tuple[float, float | None]]
-    """metric -> (mean, sample standard deviation over seeds or None for one seed)."""
 
 
-def choose(names: Sequence[str], runs: Sequence[Finished]) -> list[str]:
+def measured(runs: DataFrame) -> list[str]:
+    """The metrics that at least one run has."""
+    return sorted(_short(c) for c in runs if c.startswith("metrics.") and runs[c].notna().any())
+
+
+def choose(names: Sequence[str], runs: DataFrame) -> list[str]:
     """Metrics in full: "recall" stands for cvae.recall and cgan.recall, as far as some run has them.
 
     Raises UserError for a name that no run has, with the names there are.
     """
-    known = sorted(set().union(*(run.metrics for run in runs)))
-    chosen = []
+    known, chosen = measured(runs), []
     for name in names:
         full = [m for m in ([name] if "." in name else [f"cvae.{name}", f"cgan.{name}"]) if m in known]
         if not full:
@@ -55,25 +50,45 @@ def choose(names: Sequence[str], runs: Sequence[Finished]) -> list[str]:
     return chosen
 
 
-def group(runs: Sequence[Finished], metrics: Sequence[str]) -> tuple[list[str], list[Row]]:
-    """(parameters that differ, a row for each of their settings). Raises UserError where no run fits."""
-    runs = [run for run in runs if all(metric in run.metrics for metric in metrics)]
-    if not runs:
+def group(runs: DataFrame, metrics: Sequence[str]) -> tuple[list[str], list[Row]]:
+    """(parameters that differ, a row for each of their settings), from the runs that have all of the metrics.
+
+    Of runs that are alike to the seed, the latest counts. Raises UserError where no run is left.
+    """
+    runs = runs[_values(runs, metrics).notna().all(axis=1)].sort_values("start_time")
+    if runs.empty:
         raise UserError(f"no finished run has all of {', '.join(metrics)}: 'dvc repro' makes one")
-    keys = sorted(set().union(*(run.params for run in runs)) - SEEDS)
-    differing = [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
-    groups: dict[tuple, dict[str, Finished]] = {}
-    for run in sorted(runs, key=lambda run: run.started):
-        setting = tuple(run.params.get(key, "–") for key in differing)
-        groups.setdefault(setting, {})[run.params.get("seed", "?")] = run
+    keys = sorted({*TAGS, *(c for c in runs if c.startswith("params."))} - {SEED}, key=_short)
+    runs = runs.reindex(columns=runs.columns.union([*TAGS, SEED]))
+    runs[[*keys, SEED]] = runs[[*keys, SEED]].astype(object).fillna("–")
+    runs = runs.drop_duplicates([*keys, SEED], keep="last")
+    differing = [key for key in keys if runs[key].nunique() > 1]
     rows = []
-    for setting, by_seed in groups.items():
-        values = {}
-        for metric in metrics:
-            numbers = [run.metrics[metric] for run in by_seed.values()]
-            values[metric] = (mean(numbers), stdev(numbers) if len(numbers) > 1 else None)
-        rows.append(Row(dict(zip(differing, setting, strict=True)), sorted(by_seed), values))
-    return differing, rows
+    for setting, alike in runs.groupby(keys, sort=False):
+        settings = {_short(k): value for k, value in zip(keys, setting, strict=True) if k in differing}
+        columns = {metric: alike[f"metrics.{metric}"] for metric in metrics}
+        several = len(alike) > 1
+        values = {m: (float(c.mean()), float(c.std()) if several else None) for m, c in columns.items()}
+        rows.append(Row(settings, sorted(alike[SEED]), values))
+    return [_short(key) for key in differing], rows
+
+
+def left_out(runs: DataFrame, metrics: Sequence[str]) -> str:
+    """A line about the finished runs that `group` leaves out; empty where there are none."""
+    lacking = _values(runs, metrics).isna()
+    out = runs[lacking.any(axis=1)]
+    if out.empty:
+        return ""
+    names = ", ".join(metric for metric in metrics if lacking[f"metrics.{metric}"].any())
+    return f"left out, because they lack {names}: {', '.join(out['tags.mlflow.runName'])}"
+
+
+def _values(runs: DataFrame, metrics: Sequence[str]) -> DataFrame:
+    return runs.reindex(columns=[f"metrics.{metric}" for metric in metrics])
+
+
+def _short(column: str) -> str:
+    return column.split(".", 1)[1]
 
 
 def text(differing: Sequence[str], rows: Sequence[Row]) -> str:
@@ -83,7 +98,7 @@ def text(differing: Sequence[str], rows: Sequence[Row]) -> str:
     for row in rows:
         cells = [_cell(*row.values[metric]) for metric in metrics]
         table.append([*row.settings.values(), str(len(row.seeds)), *cells])
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table
     )
@@ -94,16 +109,12 @@ def _cell(value: float, spread: float | None) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The same with a column for mean, standard deviation and number of seeds of each metric."""
-    out = io.StringIO()
-    flat: list[dict[str, Any]] = [
+    """The same as CSV, with a column for mean, standard deviation and number of seeds of each metric."""
+    table = [
         row.settings
         | {"seeds": len(row.seeds)}
-        | {f"{m}_mean": v for m, (v, _) in row.values.items()}
-        | {f"{m}_sd": "" if s is None else s for m, (_, s) in row.values.items()}
+        | {f"{metric}_mean": mean for metric, (mean, _) in row.values.items()}
+        | {f"{metric}_sd": spread for metric, (_, spread) in row.values.items()}
         for row in rows
     ]
-    writer = csv.DictWriter(out, fieldnames=list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return out.getvalue()
+    return DataFrame(table).to_csv(index=False, lineterminator="\n")

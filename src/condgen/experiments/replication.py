@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from pandas import DataFrame
 from scipy.stats import t as student
 
 from condgen.evaluation import claims
-from condgen.experiments.pooling import Finished, Row, group
+from condgen.experiments.pooling import Row, group, measured
 
 METRICS = sorted(
     {f"{name}.{c.metric}" for a in claims.CLAIMS for c in a.comparisons for name in (c.left, c.right)}
@@ -28,9 +29,14 @@ def intervals(row: Row) -> dict[str, dict[str, claims.Interval]]:
     return found
 
 
-def rows(runs: Sequence[Finished]) -> list[Row]:
-    """A row for each setting, with those of METRICS that some run has: a short training lacks some."""
-    return group(runs, [metric for metric in METRICS if any(metric in run.metrics for run in runs)])[1]
+def metrics(runs: DataFrame) -> list[str]:
+    """Those of METRICS that some run has: a short training lacks some."""
+    return [metric for metric in METRICS if metric in measured(runs)]
+
+
+def rows(runs: DataFrame) -> list[Row]:
+    """A row for each setting, with its `metrics`."""
+    return group(runs, metrics(runs))[1]
 
 
 def verdicts(rows: Sequence[Row]) -> str:

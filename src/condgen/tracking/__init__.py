@@ -1,20 +1,22 @@
 """MLflow: a view of the files, one parent run for each pipeline execution and a child for each stage.
 
-The only package that talks to MLflow (`condgen.serving` is what it stores). No output depends on it, so no
-stage lists it in its `deps`. What a stage says goes into a journal on disk, and a process of its own, the
-courier, takes it to MLflow: training neither waits for MLflow nor imports it, and what MLflow cannot take
-now is delivered later.
+The only package that talks to MLflow (`sampling.serving` is the model that it stores). What a stage reports
+goes into a journal on disk, and a separate process, the courier, delivers it: training neither waits for
+MLflow nor imports it, and what MLflow cannot take now is delivered later. No output depends on this package,
+so no stage lists it in its `deps`.
 
     stage ──► journal ──► courier: delivery ──► store, registry
                           lineage (files by content), store.finished (for `condgen compare`)
 """
 
+import functools
 import io
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,33 @@ from condgen.tracking.journal import OUTBOX, Journal
 
 __all__ = ["OUTBOX", "Run", "stage"]
 
-# What loading a logged model needs; MLflow lists them with the versions at hand.
-MODEL_PACKAGES = ("mlflow", "numpy", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
-LAST_SECONDS = 60  # that a stage which has ended waits for its courier
-KILLED_SECONDS = 10  # and one that was told to stop
+# What `sampling.serving` imports when MLflow loads a logged model.
+MODEL_PACKAGES = ("mlflow", "numpy", "pydantic", "safetensors", "torch")
+WAIT_SECONDS = 30  # that a stage which has ended gives its courier; 'dvc repro' waits for both
+
+
+def _event(do: str) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., None]]:
+    """Makes of a method that returns an event's content one that writes the event. It never raises."""
+
+    def decorate(content: Callable[..., Mapping[str, Any]]) -> Callable[..., None]:
+        @functools.wraps(content)
+        def write(self: "Run", *args: Any, **options: Any) -> None:
+            if self.journal is None:
+                return
+            try:
+                self.journal.write(do, **content(self, *args, **options))
+            except Exception as error:  # a full disk, or our own mistake: neither may stop a stage
+                courier.say(f"{do} cannot be written to {self.journal.folder} ({address.line(error)})")
+
+        return write
+
+    return decorate
 
 
 class Run:
-    """A child run for a stage. Nothing here raises: where the journal cannot be written, a line says so.
+    """A stage's run. Methods raise nothing; what cannot be written is reported on stderr.
 
-    journal None: untracked, every method does nothing.
+    journal None: untracked, every method does nothing. read: file below data/ -> MD5, as far as known.
     """
 
     def __init__(self, journal: Journal | None = None, read: Mapping[str, str] | None = None):
@@ -43,86 +62,63 @@ class Run:
         self.read = read or {}
         self.last_images: tuple[int, np.ndarray] | None = None
 
-    def _write(self, do: str, content: Callable[[Journal], Mapping[str, Any]]) -> None:
-        if self.journal is None:
-            return
-        try:
-            self.journal.write(do, **content(self.journal))
-        except Exception as error:  # a full disk, or a mistake of ours: neither may stop a stage
-            courier.say(f"{do} cannot be written to {self.journal.folder} ({address.line(error)})")
-
-    def _md5(self, path: str) -> str:
-        return self.read.get(path) or pipeline.md5(Path(path))
-
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
-        """An epoch's numbers, and its pictures uint8 [100, 28, 28] at epochs 0 to 10 and every fifth."""
+        """An epoch's numbers, and its pictures uint8 `[100, 28, 28]`: kept of epochs 0 to 10 and every fifth."""
         self.numbers(numbers, step=epoch)
         if images is None:
             return
         if epoch <= 10 or epoch % 5 == 0:
-            self._image(epoch, images)
+            self.images(epoch, images)
             self.last_images = None
         else:
             self.last_images = (epoch, images)
 
-    def _image(self, epoch: int, images: np.ndarray) -> None:
+    @_event("image")
+    def images(self, epoch: int, images: np.ndarray) -> Mapping[str, Any]:
+        """Pictures uint8 `[100, 28, 28]`, shown as one."""
         npy = io.BytesIO()
         np.save(npy, images, allow_pickle=False)
-        self._write("image", lambda j: {"step": epoch, "file": j.keep_bytes("images.npy", npy.getvalue())})
+        return {"step": epoch, "file": self.journal.keep_bytes("images.npy", npy.getvalue())}
 
-    def numbers(self, numbers: Mapping[str, Any], step: int = 0, parent: bool = False) -> None:
+    @_event("metrics")
+    def numbers(self, numbers: Mapping[str, Any], step: int = 0, parent: bool = False) -> Mapping[str, Any]:
         """Metrics; nested names are joined by dots; a list becomes one metric with its index as step."""
-        if not numbers:
-            return
-
-        def content(_: Journal) -> dict:
-            values = [
-                (name, float(value), at)
-                for name, found in _flat(numbers)
-                for at, value in (enumerate(found) if isinstance(found, list) else [(step, found)])
-            ]
-            return {"values": values, "parent": parent}
-
-        self._write("metrics", content)
+        values = [
+            (name, float(value), at)
+            for name, found in _flat(numbers)
+            for at, value in (enumerate(found) if isinstance(found, list) else [(step, found)])
+        ]
+        return {"values": values, "parent": parent}
 
     def artifacts(self, *paths: str, parent: bool = False) -> None:
-        """Files, or folders with what is in them, under the same names as below data/."""
+        """Files, or folders with their content, under the same names as below data/."""
         for path in map(Path, paths):
-            below = path.parts[1:]
-            target = "/".join(below if path.is_dir() else below[:-1]) or None
-            self._write(
-                "artifact",
-                lambda j, path=path, target=target: {
-                    "file": j.keep(path), "target": target, "parent": parent,
-                },
-            )  # fmt: skip
+            self._artifact(path, parent)
 
-    def model(self, name: str, folder: str, about: str) -> None:
+    @_event("artifact")
+    def _artifact(self, path: Path, parent: bool) -> Mapping[str, Any]:
+        below = path.parts[1:] if path.is_dir() else path.parts[1:-1]
+        return {"file": self.journal.keep(path), "target": "/".join(below) or None, "parent": parent}
+
+    @_event("model")
+    def model(self, name: str, folder: str, about: str) -> Mapping[str, Any]:
         """A trained generator as a registered pyfunc model, loadable without this repository."""
-        from importlib.metadata import version
+        return {
+            "name": name,
+            "about": about,
+            "file": self.journal.keep(Path(folder)),
+            "code": self.journal.keep(provenance.PACKAGE),
+            "md5": pipeline.md5(Path(folder, "model.safetensors")),
+            # No package index has a build's local version (2.9.1+cpu).
+            "requirements": [f"{package}=={version(package).split('+')[0]}" for package in MODEL_PACKAGES],
+        }
 
-        self._write(
-            "model",
-            lambda j: {
-                "name": name,
-                "about": about,
-                "file": j.keep(Path(folder)),
-                "code": j.keep(provenance.PACKAGE),
-                "md5": pipeline.md5(Path(folder, "model.safetensors")),
-                # A build's own mark (2.9.1+cpu) is in no package index.
-                "requirements": [
-                    f"{package}=={version(package).split('+')[0]}" for package in MODEL_PACKAGES
-                ],
-            },
-        )
+    @_event("dataset")
+    def dataset(self, path: str, source: str, context: str) -> Mapping[str, Any]:
+        """The data set of stage and pipeline, named by its source and the MD5 of its file."""
+        return {"path": path, "name": source, "context": context, "md5": self._md5(path)}
 
-    def dataset(self, path: str, source: str, context: str) -> None:
-        """Links the data set to stage and pipeline, named by what it holds and the MD5 of its file."""
-        self._write(
-            "dataset",
-            lambda _: {"path": path, "name": source, "context": context, "md5": self._md5(path)},
-        )
-
+    @_event("candidates")
     def candidates(
         self,
         models: Mapping[str, Mapping[str, Any]],
@@ -130,43 +126,42 @@ class Run:
         better: str,
         drawn: Mapping[str, str],
         judged_by: Sequence[str],
-    ) -> None:
-        """Measured models, of which the better may become champion.
+    ) -> Mapping[str, Any]:
+        """Measured models; a better one becomes champion.
 
         models: name -> `value` of the metric, `images` and `reference_images` (how many it was measured on).
         better: "higher", "lower" or "near 1". drawn: name -> the file of the model's samples, by which the
         model is found. judged_by: the files that another run's results must share to compare with these.
         """
-
-        def content(_: Journal) -> dict:
-            judge = "+".join(self._md5(path)[:8] for path in judged_by)
-            found = {
-                name: {
-                    **result,
-                    "samples": drawn[name],
-                    "samples_md5": self._md5(drawn[name]),
-                    "judged_by": judge,
-                }
-                for name, result in models.items()
+        judge = "+".join(self._md5(path)[:8] for path in judged_by)
+        found = {
+            name: {
+                **result,
+                "samples": drawn[name],
+                "samples_md5": self._md5(drawn[name]),
+                "judged_by": judge,
             }
-            return {"metric": metric, "better": better, "models": found}
+            for name, result in models.items()
+        }
+        return {"metric": metric, "better": better, "models": found}
 
-        self._write("candidates", content)
-
-    def describe(self, markdown: str) -> None:
+    @_event("describe")
+    def describe(self, markdown: str) -> Mapping[str, Any]:
         """The text that the UI shows on top of the parent run."""
-        self._write("describe", lambda _: {"text": markdown})
+        return {"text": markdown}
 
-    def tags(self, tags: Mapping[str, Any]) -> None:
+    @_event("tags")
+    def tags(self, tags: Mapping[str, Any]) -> Mapping[str, Any]:
         """Tags of the child run."""
-        self._write("tags", lambda _: {"tags": {name: str(value) for name, value in tags.items()}})
+        return {"tags": {name: str(value) for name, value in tags.items()}}
 
-    def wrote(self, paths: Sequence[str]) -> None:
+    @_event("tags")
+    def wrote(self, paths: Sequence[str]) -> Mapping[str, Any]:
         """Tags the child run with the MD5 of every file below data/ among these files and folders."""
-        self._write(
-            "tags",
-            lambda _: {"tags": {f"wrote/{path}": md5 for path, md5 in pipeline.data_hashes(paths).items()}},
-        )
+        return {"tags": {f"wrote/{path}": md5 for path, md5 in pipeline.data_hashes(paths).items()}}
+
+    def _md5(self, path: str) -> str:
+        return self.read.get(path) or pipeline.md5(Path(path))
 
     def end(self, status: str, error: str | None = None) -> None:
         """FINISHED, FAILED or KILLED, and why."""
@@ -183,18 +178,18 @@ class Run:
 def stage(name: str) -> Iterator[Run]:
     """A child run around the work of a stage of dvc.yaml; it ends FINISHED, FAILED or KILLED.
 
-    It shows the stage's parameters, and is tagged with the MD5 of every file below data/ that dvc.yaml says
-    it reads (before the work) and writes (after it). SIGTERM ends the stage as Ctrl-C does.
+    It has the stage's parameters, and tags with the MD5 of every file below data/ that dvc.yaml says it reads
+    (before the work) and writes (after it). SIGTERM ends the stage as Ctrl-C does.
     """
     stages = pipeline.stages()
     spec = pipeline.stage(name)
     previous = signal.signal(signal.SIGTERM, _terminate)
-    status, error, run, carrier = "KILLED", None, Run(), None  # KILLED, until something else is known
+    status, error, run, process = "KILLED", None, Run(), None  # KILLED, until something else is known
     try:
-        run, carrier = _start(name, stages)
+        run, process = _start(name, stages)
         yield run
         if run.last_images is not None:
-            run._image(*run.last_images)
+            run.images(*run.last_images)
         run.wrote(pipeline.outs(spec))
         status = "FINISHED"
     except Exception as raised:
@@ -202,7 +197,8 @@ def stage(name: str) -> Iterator[Run]:
         raise
     finally:
         run.end(status, error)
-        _wait_for(carrier, run.journal, killed=status == "KILLED")
+        if process is not None and run.journal is not None:
+            _wait_for(process, run.journal)
         signal.signal(signal.SIGTERM, previous)
 
 
@@ -210,69 +206,59 @@ def _terminate(signum: int, frame: Any) -> None:
     sys.exit(128 + signum)
 
 
-def _start(name: str, stages: Mapping[str, Any]) -> tuple[Run, subprocess.Popen | None]:
+def _start(name: str, stages: pipeline.Stages) -> tuple[Run, subprocess.Popen | None]:
+    """A run with its journal and its courier; without them where they cannot be had."""
     try:
-        tags = provenance.tags() | {"code": pipeline.code_digest(*stages.values())}
-        read = pipeline.data_hashes(stages[name]["deps"])
-        every = params.flat()
-        wanted = tuple(stages[name].get("params", []))
-        mine = {key: value for key, value in every.items() if key in wanted or key.split(".")[0] in wanted}
-        of_stage = {
-            "stage": name,
-            "code": pipeline.code_digest(stages[name]),
-            "mlflow.note.content": stages[name].get("desc", ""),
-        }
-        journal = Journal(
-            pipeline.root() / OUTBOX,
-            name,
-            stage=name,
-            uri=address.bare(address.address()),
-            experiment=address.experiment(),
-            execution_name=provenance.name(tags),
-            tags=tags,
-            of_stage=of_stage | {f"read/{path}": md5 for path, md5 in read.items()},
-            params={key: str(value) for key, value in mine.items()},
-            all_params={key: str(value) for key, value in every.items()},
-            read=read,
-            made_by={path: pipeline.maker(path, stages) for path in read},
-        )
+        journal, read = _journal(name, stages)
     except Exception as error:
-        courier.say(
-            f"{pipeline.root() / OUTBOX} cannot be written ({address.line(error)}): this stage runs untracked"
-        )
-        courier.dismiss()
+        outbox = pipeline.root() / OUTBOX
+        courier.say(f"{outbox} cannot be written ({address.line(error)}): this stage runs untracked")
         return Run(), None
     try:
         return Run(journal, read), courier.start(journal.folder)
     except OSError as error:
-        courier.say(
-            f"no process can be started ({address.line(error)}): this run is kept in {journal.folder}"
-        )
+        why = f"no process can be started ({address.line(error)})"
+        courier.say(f"{why}: this run is kept in {journal.folder}")
         return Run(journal, read), None
 
 
-def _wait_for(carrier: subprocess.Popen | None, journal: Journal | None, killed: bool) -> None:
-    """Gives the courier a while to deliver the rest; what it does not manage, a later one does."""
-    if carrier is None:
-        return
-    carrier.stdin.close()
+def _journal(name: str, stages: pipeline.Stages) -> tuple[Journal, dict[str, str]]:
+    spec, every = stages[name], {key: str(value) for key, value in params.flat().items()}
+    tags = provenance.tags() | {"code": pipeline.code_digest(*stages.values())}
+    read = pipeline.data_hashes(spec["deps"])
+    wanted = spec.get("params", [])
+    of_stage = {
+        "stage": name,
+        "code": pipeline.code_digest(spec),
+        "mlflow.note.content": spec.get("desc", ""),
+    }
+    journal = Journal(
+        pipeline.root() / OUTBOX,
+        name,
+        stage=name,
+        uri=address.bare(address.address()),
+        experiment=address.experiment(),
+        execution_name=provenance.name(tags),
+        tags=tags,
+        of_stage=of_stage | {f"read/{path}": md5 for path, md5 in read.items()},
+        params={k: v for k, v in every.items() if k in wanted or k.split(".")[0] in wanted},
+        all_params=every,
+        read=read,
+        made_by={path: maker for path in read if (maker := pipeline.maker(path, stages))},
+    )
+    return journal, read
+
+
+def _wait_for(process: subprocess.Popen, journal: Journal) -> None:
+    """Gives the courier time for the rest. It goes on by itself for as long as MLflow answers."""
+    process.stdin.close()
     try:
-        if carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS) and journal.folder.exists():
-            carrier = courier.start(journal.folder)  # somebody killed it, perhaps for its memory
-            carrier.stdin.close()
-            carrier.wait(KILLED_SECONDS if killed else LAST_SECONDS)
+        process.wait(WAIT_SECONDS)
     except subprocess.TimeoutExpired:
-        if killed:
-            return  # it goes on by itself, for as long as MLflow answers
-        carrier.kill()
-        carrier.wait()
-        if journal is not None and journal.folder.exists():
-            courier.say(f"MLflow is slow: the rest of this run is kept in {journal.folder}")
-            courier.say("the next stage delivers it, or 'python -m condgen deliver'")
-    except OSError as error:
-        courier.say(
-            f"no process can be started ({address.line(error)}): this run is kept in {journal.folder}"
-        )
+        pass
+    if journal.folder.exists():
+        courier.say(f"MLflow does not have all of this run: it is kept in {journal.folder}")
+        courier.say("the next stage delivers it, or 'python -m condgen deliver'")
 
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

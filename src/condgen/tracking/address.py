@@ -1,4 +1,4 @@
-"""Where runs go, and how MLflow is set up. No MLflow here: a stage asks this and does not import it."""
+"""Where runs go, and what MLflow is told by the environment. A stage uses this module without MLflow."""
 
 import os
 import re
@@ -8,24 +8,36 @@ from condgen.base.pipeline import root
 EXPERIMENT = "condgen"
 USERINFO = re.compile(r"(://)[^/\s]*@")  # greedy: a password may hold an @
 SQLITE = "sqlite:///"
-# The package imports this module before any that imports MLflow.
-for _name, _value in {
+SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-}.items():
-    os.environ.setdefault(_name, _value)
+    "GIT_PYTHON_REFRESH": "quiet",
+    # By default an unreachable server costs about 4 minutes a call. The journal is the retry.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
+
+
+def configure() -> None:
+    """Sets the environment variables that MLflow reads, where the user has not. Call it before importing MLflow."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
 
 
 def address() -> str:
     """MLFLOW_TRACKING_URI, or mlflow.db at the root of the repository.
 
-    A relative sqlite path counts from that root, not from a copy that will be deleted.
+    A relative sqlite path starts at that root, not at a temporary copy that will be deleted.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
     return f"{SQLITE}{root() / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
+
+
+def experiment() -> str:
+    """MLFLOW_EXPERIMENT_NAME, or "condgen"."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 def bare(uri: str) -> str:
@@ -41,8 +53,3 @@ def hidden(text: str) -> str:
 def line(error: Exception) -> str:
     """An error on one line, without the login that an address in it may hold."""
     return hidden(" ".join(str(error).split())[:300] or type(error).__name__)
-
-
-def experiment() -> str:
-    """The experiment's name: MLFLOW_EXPERIMENT_NAME, or ours."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT

@@ -25,8 +25,6 @@ EVENTS = "events.jsonl"
 OUTBOX = "outbox"
 OWNER = "owner.lock"
 ENDED = "ended-"  # and the status
-GONE = ".gone-"  # a journal that is being thrown away
-NEW_SECONDS = 2  # in which a new journal gets its owner
 Event = dict[str, Any]
 """{"at": milliseconds, "do": what happened, ...}, plain values."""
 
@@ -41,8 +39,8 @@ class Journal:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1000):03d}"
         name = f"{stamp}-{name}-{uuid.uuid4().hex[:8]}"
         self.kept = 0
-        # Nobody sees it before it has an owner and a start: it would look like that of a killed stage.
-        self.folder = outbox / f".{name}"
+        # Hidden until it has an owner and a start: it would look like the journal of a killed stage.
+        self.folder = outbox / f"{files.unfinished(name)}new"
         self.folder.mkdir(parents=True)
         self.owner = FileLock(self.folder / OWNER, timeout=0)
         self.owner.acquire()
@@ -150,20 +148,9 @@ def waiting(outbox: Path) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Throws a journal away, under another name first: one that is half gone must not look like one."""
-    gone = folder.rename(folder.with_name(f"{GONE}{folder.name}-{uuid.uuid4().hex[:8]}"))
+    """Deletes a journal, under another name first: one that is half deleted must not look like a whole one.
+
+    `files.sweep` deletes what a process that is killed meanwhile leaves.
+    """
+    gone = folder.rename(folder.with_name(f"{files.unfinished(folder.name)}gone"))
     shutil.rmtree(gone, ignore_errors=True)
-
-
-def sweep(outbox: Path) -> None:
-    """Throws away what a killed process did not come to throw away, or to begin."""
-    for path in list(outbox.glob(".*")):
-        if path.name.startswith(GONE) or (path.is_dir() and _never_begun(path)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _never_begun(folder: Path) -> bool:
-    try:
-        return time.time() - folder.stat().st_mtime > NEW_SECONDS and orphaned(folder)
-    except OSError:
-        return False  # it has its name by now

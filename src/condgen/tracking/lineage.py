@@ -18,7 +18,7 @@ STAGES = "tags.stage != 'pipeline'"
 
 def maker(store: Store, path: str, md5: str) -> Run | None:
     """The latest stage run that wrote `path` with these bytes."""
-    return next(store.runs(f"tags.`{WROTE}{path}` = '{md5}'", newest=1), None)
+    return store.latest(f"tags.`{WROTE}{path}` = '{md5}'")
 
 
 def model_of_samples(store: Store, path: str, md5: str, model: str) -> str | None:

@@ -12,6 +12,7 @@ from condgen.base import params, process
 from condgen.base.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+MOST = 5000  # characters; MLflow takes 8000 in a tag
 
 
 def tags() -> dict[str, str]:
@@ -19,10 +20,12 @@ def tags() -> dict[str, str]:
     status = _git("status", "--porcelain", "--", ".", ":!data", ":!dvc.lock")
     changed = [line[2:].strip() for line in status.splitlines()]
     baseline = os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD") or "none"
-    branch = _git("symbolic-ref", "--short", "HEAD")  # none in an experiment, whose HEAD is detached
     found = {
         "execution": process.execution(),
         "changed": _changed_params(baseline),
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "git.branch": _git("symbolic-ref", "--short", "HEAD"),  # none in an experiment: HEAD is detached
+        "git.changed": ", ".join(changed)[:MOST],
         "git.commit": baseline,
         "git.dirty": "true" if changed else "false",
         "mlflow.source.type": "LOCAL",
@@ -30,32 +33,22 @@ def tags() -> dict[str, str]:
         "mlflow.source.git.commit": baseline,
         "mlflow.user": psutil.Process().username(),
     }
-    if branch:
-        found["git.branch"] = branch
-    if changed:
-        found["git.changed"] = ", ".join(changed)[:5000]
-    if os.environ.get("DVC_EXP_NAME"):
-        found["dvc.experiment"] = os.environ["DVC_EXP_NAME"]
-    return found
+    return {key: value for key, value in found.items() if value}
 
 
 def name(tags: Mapping[str, str]) -> str:
-    """What an execution is called: as its DVC experiment, or branch@commit."""
+    """The name of an execution: its DVC experiment, or branch@commit."""
     return tags.get("dvc.experiment") or f"{tags.get('git.branch', 'HEAD')}@{tags['git.commit'][:7]}"
 
 
 def _changed_params(baseline: str) -> str:
-    """Parameters that are not as in the commit: 'cgan.lr=0.0002, seed=1', or 'nothing'."""
+    """Parameters that differ from the commit: 'cgan.lr=0.0002, seed=1', or 'nothing'."""
     try:
-        sections = params.parse(_git("show", f"{baseline}:./{params.PATH}"), params.PATH)
+        committed = params.dotted(params.parse(_git("show", f"{baseline}:./{params.PATH}"), params.PATH))
     except UserError:
         return "unknown"
-    committed = {key: value for key, value in sections.items() if not isinstance(value, dict)}
-    for section, values in sections.items():
-        if isinstance(values, dict):
-            committed |= {f"{section}.{key}": value for key, value in values.items()}
     changed = [f"{key}={value}" for key, value in params.flat().items() if committed.get(key) != value]
-    return ", ".join(changed)[:5000] or "nothing"
+    return ", ".join(changed)[:MOST] or "nothing"
 
 
 def _git(*words: str) -> str:

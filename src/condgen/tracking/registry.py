@@ -4,21 +4,20 @@ MLflow resolves the alias `latest` by itself (it may not be set); `champion` is 
 """
 
 import atexit
-import contextlib
-import io
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from condgen.base.errors import UserError
-from condgen.tracking.address import address as tracking_address
-from condgen.tracking.address import hidden, line
-from condgen.tracking.store import Store, use
+from condgen.tracking import address
+from condgen.tracking.store import Store
 
 CHAMPION = "champion"
 
@@ -27,21 +26,17 @@ def registered_name(model: str) -> str:
     return f"condgen-{model}"
 
 
-def register(store: Store, model: str, about: str, model_id: str, run: str, md5: str) -> None:
+def register(client: MlflowClient, model: LoggedModel, about: str, md5: str) -> None:
     """A logged model becomes the latest version of its name, once. md5: of its model.safetensors."""
-    name = registered_name(model)
-    if not any(v.run_id == run for v in versions(store, name, md5)):
-        # It says on stderr, at length, what it did.
-        with contextlib.redirect_stderr(io.StringIO()):
-            mlflow.register_model(f"models:/{model_id}", name, tags={"md5": md5})
-    if not store.client.get_registered_model(name).description:
-        store.client.update_registered_model(name, description=about)
-
-
-def versions(store: Store, name: str, md5: str) -> list[ModelVersion]:
-    """Versions that hold a model.safetensors with this MD5, the newest first."""
-    found = store.client.search_model_versions(f"name = '{name}' AND tags.md5 = '{md5}'")
-    return sorted(found, key=lambda version: int(version.version), reverse=True)
+    name, run = registered_name(model.name), model.source_run_id
+    try:
+        client.create_registered_model(name, description=about)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    if not client.search_model_versions(f"name = '{name}' AND run_id = '{run}'"):
+        location, tags = model.artifact_location, {"md5": md5}
+        client.create_model_version(name, location, run, tags, model_id=model.model_id)
 
 
 def promote_if_better(
@@ -50,26 +45,24 @@ def promote_if_better(
     """Gives a model's version its result, and the alias `champion` if it is the best so far.
 
     better: "higher", "lower" or "near 1". found: `value`, `images`, `reference_images`, and `judged_by`,
-    which names the real images and the classifier that judged. Results of other judges do not compare, so a
-    champion stays, unless the new one met more real images (the full test set after the bundled one).
+    which names the real images and the classifier. Results of other judges do not compare, so a champion
+    stays, unless the new one was judged by more real images (the full test set after the bundled one).
 
     Returns what became of it, in words.
     """
-    name = registered_name(model)
-    mine = next(iter(versions(store, name, md5)), None)
-    if mine is None:
+    name, client = registered_name(model), store.client
+    versions = client.search_model_versions(f"name = '{name}' AND tags.md5 = '{md5}'")
+    if not versions:
         return f"no version of {name} holds these bytes"
-    for key, value in ({metric: found["value"]} | {k: v for k, v in found.items() if k != "value"}).items():
-        store.client.set_model_version_tag(name, mine.version, key, str(value))
-    try:
-        old = store.client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-            raise  # not knowing the champion is no reason to make another
-        old = None
+    mine = max(versions, key=lambda version: int(version.version))
+    result = {metric: found["value"]} | {key: found[key] for key in ("images", "reference_images", "judged_by")}
+    for key, value in result.items():
+        client.set_model_version_tag(name, mine.version, key, str(value))
+    champion = client.get_registered_model(name).aliases.get(CHAMPION)
+    old = client.get_model_version(name, champion) if champion else None
     verdict = _verdict(old, mine, metric, better, found)
     if verdict.startswith("champion"):
-        store.client.set_registered_model_alias(name, CHAMPION, mine.version)
+        client.set_registered_model_alias(name, CHAMPION, mine.version)
     return f"{name} version {mine.version}: {verdict}"
 
 
@@ -101,21 +94,22 @@ def beats(better: str, new: float, old: float) -> bool:
     return new > old if better == "higher" else new < old
 
 
-def fetch(address: str) -> Path:
+def fetch(model: str) -> Path:
     """The folder with model.safetensors and config.json of a model in a store, in a temporary place.
 
-    address: as `models:/condgen-cgan@champion`, `models:/condgen-cgan/3`, `models:/m-…` or `runs:/…/cgan`.
+    model: as `models:/condgen-cgan@champion`, `models:/condgen-cgan/3`, `models:/m-…` or `runs:/…/cgan`.
     None of the code that lies beside the files is run. Raises UserError where there is no such model.
     """
-    use(tracking_address())
+    uri = address.address()
     target = tempfile.mkdtemp(prefix="condgen-model-")
     atexit.register(shutil.rmtree, target, ignore_errors=True)
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=target))
+        mlflow.set_tracking_uri(uri)
+        folder = Path(mlflow.artifacts.download_artifacts(model, dst_path=target))
     except Exception as error:
-        shown = hidden(tracking_address())
-        raise UserError(f"{address} is no model that can be had from {shown}: {line(error)}") from None
+        why = address.line(error)
+        raise UserError(f"{model} cannot be fetched from {address.hidden(uri)}: {why}") from None
     found = next(iter(sorted(folder.rglob("model.safetensors"))), None)
     if found is None:
-        raise UserError(f"{address} holds no model.safetensors: it is not a model of condgen")
+        raise UserError(f"{model} holds no model.safetensors: it is not a model of condgen")
     return found.parent
