@@ -1,9 +1,13 @@
-"""What tracking and resuming cost a default training: each with and without, in turn. About 15 minutes, on a
-machine that does nothing else; `make bench-overhead` prints it. Needs the data set of the pipeline.
+"""What tracking and resuming cost a default training: each with and without, in turn, into overhead.json.
 
-A machine's speed comes and goes by more than is measured here: each is compared with its neighbour in time.
+`make bench-overhead` runs it: about 15 minutes, on a machine that does nothing else, with the pipeline's data.
+
+A machine's speed changes by more than is measured here: each run is compared with its neighbour in time.
 """
 
+import argparse
+import json
+import os
 import re
 import shutil
 import statistics
@@ -28,28 +32,38 @@ from condgen.training.checkpoint import Checkpoint
 from condgen.training.history import fixed_noise
 from condgen.training.loop import record
 
-ROUNDS = 5  # of a whole training
-EPOCHS = 15  # of one that keeps its state, and as many of the same that does not
+Seconds = dict[str, list[float]]  # "without" and "with" -> one number a round
 
 
-def tracked(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Seconds of the stage train_cvae with and without tracking: to the end of its epochs, and what follows.
+class Nobody:
+    """Hears of epochs and keeps none."""
 
-    Then the stage draws and measures, and what MLflow does not have yet is delivered while the stage waits.
+    def epoch(self, epoch, numbers, images=None) -> None:
+        pass
+
+    def save(self, state) -> None:
+        pass
+
+
+def tracked(folder: Path, rounds: int, epochs: int | None) -> tuple[Seconds, Seconds]:
+    """The stage train_cvae with and without tracking: seconds to the end of its epochs, and of what follows.
+
+    After its epochs the stage draws and measures, and waits for what MLflow does not have yet.
     """
-    clone = Clone(ours.ROOT, folder)
+    clone, outbox = Clone(ours.ROOT, folder), folder / "outbox"
     # The parameters as they are, not the clone's quick ones.
     for name in ("params.yaml", "data/dataset.npz"):
         shutil.copy2(ours.ROOT / name, folder / name)
-    outbox = folder / "outbox"
-    training: dict[str, list[float]] = {"without": [], "with": []}
-    ending: dict[str, list[float]] = {"without": [], "with": []}
-    for _ in range(ROUNDS):
+    if epochs:
+        params_yaml, section = folder / "params.yaml", re.compile(r"(^cvae:.*?^  epochs: )\d+", re.M | re.S)
+        params_yaml.write_text(section.sub(rf"\g<1>{epochs}", params_yaml.read_text()))
+    training, ending = {"without": [], "with": []}, {"without": [], "with": []}
+    for _ in range(rounds):
         for which in training:
-            shutil.rmtree(outbox) if outbox.is_dir() else outbox.unlink(missing_ok=True)
             if which == "without":
-                outbox.write_text("A file where tracking wants a folder: nothing is tracked.\n")
+                outbox.touch()  # a file where tracking wants a folder: no journal, and so no courier
             start, last, end = _stage(clone)
+            shutil.rmtree(outbox) if outbox.is_dir() else outbox.unlink()
             training[which].append(last - start)
             ending[which].append(end - last)
     return training, ending
@@ -70,54 +84,57 @@ def _stage(clone: Clone) -> tuple[float, float, float]:
     return start, last, time.perf_counter()
 
 
-class Nobody:
-    """Hears of epochs and keeps none."""
-
-    def epoch(self, epoch, numbers, images=None) -> None:
-        pass
-
-    def save(self, state) -> None:
-        pass
-
-
-def resumable(name: str, split: data.Split, folder: Path) -> dict[str, list[float]]:
+def resumable(name: str, split: data.Split, folder: Path, rounds: int) -> Seconds:
     """Seconds of each epoch of a training, with its state kept (and the wait for the disk) and without it."""
-    p, state, progress, epochs = ours.begin(name, split, epochs=2 * (EPOCHS + 1))
+    p, state, progress, epochs = ours.begin(name, split, epochs=2 * (rounds + 1))
     z, labels = fixed_noise(0, p.latent_dim, split.train.x.device)
-    draw = {"cvae": cvae, "cgan": cgan}[name].draw
+    kind = {"cvae": cvae, "cgan": cgan}[name]
     kept = Checkpoint(folder, name, {})
-    seconds: dict[str, list[float]] = {"without": [], "with": []}
-    for _ in range(EPOCHS + 1):  # the first warms up
+    keepers = {"without": Nobody(), "with": kept}
+    seconds: Seconds = {"without": [], "with": []}
+    for _ in range(rounds + 1):  # the first warms up
         for which, measured in seconds.items():
             start = time.perf_counter()
             record(
-                islice(epochs, 1), state, progress, Nobody(),
-                kept if which == "with" else Nobody(),
-                draw=lambda: data.to_uint8(draw(state.model, z, labels)),
+                islice(epochs, 1), state, progress, Nobody(), keepers[which],
+                draw=lambda: data.to_uint8(kind.draw(state.model, z, labels)),
             )  # fmt: skip
-            kept.remove()
+            kept.remove()  # waits for the disk
             measured.append(time.perf_counter() - start)
     return {which: measured[1:] for which, measured in seconds.items()}
 
 
-def show(what: str, seconds: dict[str, list[float]]) -> None:
+def summary(seconds: Seconds) -> dict:
+    """Medians over pairs of neighbours, and the pairs."""
     pairs = list(zip(seconds["without"], seconds["with"], strict=True))
-    more = statistics.median(b - a for a, b in pairs)
-    times = statistics.median(b / a for a, b in pairs)
-    each = "; ".join(f"{which} " + " ".join(f"{s:.2f}" for s in took) for which, took in seconds.items())
-    print(f"{what}: {100 * (times - 1):+.1f} %, {more:+.2f} s (medians of pairs; seconds {each})", flush=True)
+    return {
+        "percent": round(100 * (statistics.median(b / a for a, b in pairs) - 1), 2),
+        "seconds": round(statistics.median(b - a for a, b in pairs), 3),
+        "pairs_without_with": [[round(a, 3), round(b, 3)] for a, b in pairs],
+    }
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="of the stage with and without tracking")
+    parser.add_argument("--epochs", type=int, help="of the stage; default: as params.yaml has it")
+    parser.add_argument("--resume-rounds", type=int, default=15, help="epochs with and without a checkpoint")
+    parser.add_argument("--out", type=Path, default=HERE / "overhead.json")
+    a = parser.parse_args()
     choose_device(params.read_threads(ours.PARAMS))
     split = ours.load()
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("cvae", "cgan"):
-            show(f"resuming, {name}", resumable(name, split, Path(folder)))
+        found = {
+            f"resume_{name}": summary(resumable(name, split, Path(folder), a.resume_rounds))
+            for name in ("cvae", "cgan")
+        }
         del split
-        epochs, ending = tracked(Path(folder) / "clone")
-    show("tracking, train_cvae to the end of its epochs", epochs)
-    show("tracking, what follows them", ending)
+        training, ending = tracked(Path(folder) / "clone", a.rounds, a.epochs)
+    found |= {"tracking_epochs": summary(training), "tracking_after_epochs": summary(ending)}
+    a.out.write_text(json.dumps(found | {"cores": os.cpu_count()}, indent=2) + "\n")
+    for name, row in found.items():
+        print(f"{name}: {row['percent']:+.1f} %, {row['seconds']:+.2f} s (medians of pairs)")
+    print(a.out)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ def test_runs_without_the_metric_are_left_out_with_a_line_and_none_at_all_is_an_
 
 
 def test_a_name_stands_for_both_models_as_far_as_they_have_it():
-    runs = DataFrame([run("a", 1, {"cvae.recall": 1, "cgan.recall": 1, "cvae.test_elbo": 1, "real.recall": 1})])
+    runs = DataFrame(
+        [run("a", 1, {"cvae.recall": 1, "cgan.recall": 1, "cvae.test_elbo": 1, "real.recall": 1})]
+    )
     chosen = pooling.choose(["recall", "test_elbo", "real.recall"], runs)
     assert chosen == ["cvae.recall", "cgan.recall", "cvae.test_elbo", "real.recall"]
     with pytest.raises(UserError, match=r"no finished run has the metric beauty: there are cgan\.recall"):

@@ -21,6 +21,7 @@ import pytest
 from condgen import tracking
 from condgen.base import files
 from condgen.cli import main
+from condgen.models import cgan
 from condgen.tracking import address, courier, delivery, journal, store
 
 GRID = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
@@ -331,9 +332,7 @@ def test_a_courier_goes_on_when_mlflow_can_be_used_again(place, later, monkeypat
     real, ended = delivery.connect, threading.Event()
     monkeypatch.setattr(delivery, "connect", lambda *_: (_ for _ in ()).throw(Lost("no server")))
     with tracking.stage("evaluate") as run:
-        beside = threading.Thread(
-            target=courier.Courier(run.journal.folder).run, args=[ended], daemon=True
-        )
+        beside = threading.Thread(target=courier.Courier(run.journal.folder).run, args=[ended], daemon=True)
         beside.start()
         said = []
         until(lambda: said.append(capsys.readouterr().err) or "no server" in "".join(said))
@@ -687,6 +686,44 @@ def test_an_experiment_that_was_deleted_in_the_ui_is_taken_up_again(place, later
     with tracking.stage("evaluate"):
         pass
     assert "evaluate" in deliver(place)[1]
+
+
+# A logged model
+
+
+# What the pipeline needs and MODEL_PACKAGES does not bring.
+OTHERS = ["condgen.tracking", "dvc", "mlxtend", "psutil", "torchmetrics", "torchvision", "tqdm"]
+
+
+@pytest.mark.parametrize("left_out", [[], ["safetensors"]])
+def test_a_logged_model_loads_and_draws_with_the_packages_that_it_names(place, later, cgan_params, left_out):
+    network = cgan.build(cgan_params.model_copy(update={"hidden": 8}), 0)
+    files.write_model("data/models/cgan", network.state_dict(), dict(network.config, model="cgan"))
+    with tracking.stage("train_cgan") as run:
+        run.model("cgan", "data/models/cgan", "draws digits")
+    deliver(place)
+    script = """
+        import sys
+
+        class Blocked:
+            def find_spec(self, name, path=None, target=None):
+                if name in sys.argv[2:]:
+                    raise ModuleNotFoundError(f"no module {name}")
+
+        sys.meta_path.insert(0, Blocked())
+        import mlflow, numpy as np
+        mlflow.set_tracking_uri(sys.argv[1])
+        model = mlflow.pyfunc.load_model("models:/condgen-cgan@latest")
+        print(model.predict(np.array([3, 1]), {"n": 4}).shape)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), f"sqlite:///{place}/mlflow.db", *OTHERS, *left_out],
+        cwd=place.parent, capture_output=True, text=True,
+    )  # fmt: skip
+    if left_out:
+        assert "no module safetensors" in done.stderr
+    else:
+        assert done.stdout.strip() == "(8, 28, 28)", done.stderr
 
 
 # Where runs go

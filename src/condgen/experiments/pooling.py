@@ -1,6 +1,6 @@
 """Finished runs -> one table: mean and spread over seeds, for every parameter that differs.
 
-The runs are a DataFrame of `tracking.store.finished`: a row for each run, columns as `mlflow.search_runs` names
+The runs are what `tracking.store.finished` returns: a row for each run, columns as `mlflow.search_runs` names
 them (metrics.cgan.recall, params.seed, tags.code).
 """
 

@@ -38,13 +38,12 @@ def _event(do: str) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[...
 
     def decorate(content: Callable[..., Mapping[str, Any]]) -> Callable[..., None]:
         @functools.wraps(content)
-        def write(self: "Run", *args: Any, **options: Any) -> None:
-            if self.journal is None:
-                return
+        def write(run: "Run", *args: Any, **options: Any) -> None:
             try:
-                self.journal.write(do, **content(self, *args, **options))
+                if run.journal is not None:
+                    run.journal.write(do, **content(run, *args, **options))
             except Exception as error:  # a full disk, or our own mistake: neither may stop a stage
-                courier.say(f"{do} cannot be written to {self.journal.folder} ({address.line(error)})")
+                courier.say(f"{do} cannot be written to {run.journal.folder} ({address.line(error)})")
 
         return write
 
@@ -63,7 +62,7 @@ class Run:
         self.last_images: tuple[int, np.ndarray] | None = None
 
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
-        """An epoch's numbers, and its pictures uint8 `[100, 28, 28]`: kept of epochs 0 to 10 and every fifth."""
+        """An epoch's numbers, and pictures uint8 `[100, 28, 28]` up to epoch 10, of every fifth and the last."""
         self.numbers(numbers, step=epoch)
         if images is None:
             return
@@ -134,15 +133,9 @@ class Run:
         model is found. judged_by: the files that another run's results must share to compare with these.
         """
         judge = "+".join(self._md5(path)[:8] for path in judged_by)
-        found = {
-            name: {
-                **result,
-                "samples": drawn[name],
-                "samples_md5": self._md5(drawn[name]),
-                "judged_by": judge,
-            }
-            for name, result in models.items()
-        }
+        found = {name: dict(result, samples=drawn[name]) for name, result in models.items()}
+        for result in found.values():
+            result |= {"samples_md5": self._md5(result["samples"]), "judged_by": judge}
         return {"metric": metric, "better": better, "models": found}
 
     @_event("describe")
@@ -165,13 +158,11 @@ class Run:
 
     def end(self, status: str, error: str | None = None) -> None:
         """FINISHED, FAILED or KILLED, and why."""
-        if self.journal is None:
-            return
         try:
-            self.journal.end(status, error)
+            if self.journal is not None:
+                self.journal.end(status, error)
         except OSError as full:
             courier.say(f"the end cannot be written to {self.journal.folder} ({address.line(full)})")
-        self.journal.close()
 
 
 @contextmanager
@@ -181,8 +172,7 @@ def stage(name: str) -> Iterator[Run]:
     It has the stage's parameters, and tags with the MD5 of every file below data/ that dvc.yaml says it reads
     (before the work) and writes (after it). SIGTERM ends the stage as Ctrl-C does.
     """
-    stages = pipeline.stages()
-    spec = pipeline.stage(name)
+    stages, spec = pipeline.stages(), pipeline.stage(name)
     previous = signal.signal(signal.SIGTERM, _terminate)
     status, error, run, process = "KILLED", None, Run(), None  # KILLED, until something else is known
     try:
@@ -197,8 +187,8 @@ def stage(name: str) -> Iterator[Run]:
         raise
     finally:
         run.end(status, error)
-        if process is not None and run.journal is not None:
-            _wait_for(process, run.journal)
+        if process is not None:
+            _wait_for(process, run)
         signal.signal(signal.SIGTERM, previous)
 
 
@@ -208,56 +198,49 @@ def _terminate(signum: int, frame: Any) -> None:
 
 def _start(name: str, stages: pipeline.Stages) -> tuple[Run, subprocess.Popen | None]:
     """A run with its journal and its courier; without them where they cannot be had."""
+    outbox, run = pipeline.root() / OUTBOX, Run()
     try:
-        journal, read = _journal(name, stages)
+        start = _description(name, stages)
+        run = Run(Journal(outbox, name, **start), start["read"])
+        return run, courier.start(run.journal.folder)
     except Exception as error:
-        outbox = pipeline.root() / OUTBOX
-        courier.say(f"{outbox} cannot be written ({address.line(error)}): this stage runs untracked")
-        return Run(), None
-    try:
-        return Run(journal, read), courier.start(journal.folder)
-    except OSError as error:
-        why = f"no process can be started ({address.line(error)})"
-        courier.say(f"{why}: this run is kept in {journal.folder}")
-        return Run(journal, read), None
+        if run.journal is None:
+            why, what = f"{outbox} cannot be written", "this stage runs untracked"
+        else:
+            why, what = "no process can be started", f"this run is kept in {run.journal.folder}"
+        courier.say(f"{why} ({address.line(error)}): {what}")
+        return run, None
 
 
-def _journal(name: str, stages: pipeline.Stages) -> tuple[Journal, dict[str, str]]:
+def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
+    """What the journal's first event says of a run: where it goes, what it reads, and its tags."""
     spec, every = stages[name], {key: str(value) for key, value in params.flat().items()}
+    wanted, read = spec.get("params", []), pipeline.data_hashes(spec["deps"])
     tags = provenance.tags() | {"code": pipeline.code_digest(*stages.values())}
-    read = pipeline.data_hashes(spec["deps"])
-    wanted = spec.get("params", [])
-    of_stage = {
+    own = {"stage": name, "code": pipeline.code_digest(spec), "mlflow.note.content": spec.get("desc", "")}
+    return {
         "stage": name,
-        "code": pipeline.code_digest(spec),
-        "mlflow.note.content": spec.get("desc", ""),
+        "uri": address.bare(address.address()),
+        "experiment": address.experiment(),
+        "execution_name": provenance.name(tags),
+        "tags": tags,
+        "of_stage": own | {f"read/{path}": md5 for path, md5 in read.items()},
+        "params": {k: v for k, v in every.items() if k in wanted or k.split(".")[0] in wanted},
+        "all_params": every,
+        "read": read,
+        "made_by": {path: maker for path in read if (maker := pipeline.maker(path, stages))},
     }
-    journal = Journal(
-        pipeline.root() / OUTBOX,
-        name,
-        stage=name,
-        uri=address.bare(address.address()),
-        experiment=address.experiment(),
-        execution_name=provenance.name(tags),
-        tags=tags,
-        of_stage=of_stage | {f"read/{path}": md5 for path, md5 in read.items()},
-        params={k: v for k, v in every.items() if k in wanted or k.split(".")[0] in wanted},
-        all_params=every,
-        read=read,
-        made_by={path: maker for path in read if (maker := pipeline.maker(path, stages))},
-    )
-    return journal, read
 
 
-def _wait_for(process: subprocess.Popen, journal: Journal) -> None:
+def _wait_for(process: subprocess.Popen, run: Run) -> None:
     """Gives the courier time for the rest. It goes on by itself for as long as MLflow answers."""
     process.stdin.close()
     try:
         process.wait(WAIT_SECONDS)
     except subprocess.TimeoutExpired:
         pass
-    if journal.folder.exists():
-        courier.say(f"MLflow does not have all of this run: it is kept in {journal.folder}")
+    if run.journal.folder.exists():
+        courier.say(f"MLflow does not have all of this run: it is kept in {run.journal.folder}")
         courier.say("the next stage delivers it, or 'python -m condgen deliver'")
 
 

@@ -21,7 +21,7 @@ SETTINGS = {
 
 
 def configure() -> None:
-    """Sets the environment variables that MLflow reads, where the user has not. Call it before importing MLflow."""
+    """Sets what MLflow reads from the environment, where the user has not. Call it before importing MLflow."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
 

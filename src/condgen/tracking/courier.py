@@ -74,7 +74,7 @@ class Courier:
         return done
 
     def _deliver_others(self) -> None:
-        """Delivers what earlier stages left: all of this execution, which its own may need, and one of others.
+        """Delivers what earlier stages left: all of this execution, which its own may need; of others, one.
 
         Only one, so that its own does not wait long. A journal that fails is given up until MLflow can be
         used again: its own server may be dead for good.

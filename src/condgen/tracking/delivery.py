@@ -22,6 +22,7 @@ from mlflow.entities import (
     LoggedModelStatus,
     Metric,
     Param,
+    Run,
     RunTag,
 )
 from mlflow.exceptions import MlflowException
@@ -84,27 +85,17 @@ class Delivery:
         except Exception:
             self.store = None  # next time it may be another server, or an emptied one
             raise
-        if events[-1]["do"] != "end":
-            return False
-        journal.remove(self.folder)
-        return True
+        done = events[-1]["do"] == "end"
+        if done:
+            journal.remove(self.folder)
+        return done
 
     def _begin(self, start: Event) -> None:
         """Finds the journal's run in the store, or creates it, and how many events the run has."""
         self.start = start
         with self.alone:  # of the tables of a new data base, and of the parent run, there must be only one
             self.store = connect(self.to or _with_password(start["uri"]), start["experiment"])
-            found = self.store.latest(f"tags.journal = '{self.folder.name}'")
-            if found is None:
-                parent = self._parent()
-                found = self.store.client.create_run(
-                    self.store.experiment,
-                    start_time=start["at"],
-                    tags=start["tags"]
-                    | start["of_stage"]
-                    | {"mlflow.parentRunId": parent, "journal": self.folder.name},
-                    run_name=f"{start['stage']} · {start['execution_name']}",
-                )
+            found = self.store.latest(f"tags.journal = '{self.folder.name}'") or self._create()
         self.run, self.parent = found.info.run_id, found.data.tags["mlflow.parentRunId"]
         self._params(self.run, start["params"])
         try:
@@ -114,22 +105,31 @@ class Delivery:
         # Another run: this is another store, or it has lost the run, and gets all of the journal again.
         self.count = state["count"] if state.get("run") == self.run else 1
 
+    def _create(self) -> Run:
+        start, name = self.start, f"{self.start['stage']} · {self.start['execution_name']}"
+        tags = {"mlflow.parentRunId": self._parent(), "journal": self.folder.name}
+        tags |= start["tags"] | start["of_stage"]
+        return self.store.client.create_run(self.store.experiment, start["at"], tags, name)
+
     def _parent(self) -> str:
         """The run of the pipeline execution, whose first stage creates it."""
-        client, tags = self.store.client, self.start["tags"]
-        found = self.store.latest(f"tags.execution = '{tags['execution']}' AND tags.stage = 'pipeline'")
+        client, start = self.store.client, self.start
+        execution = start["tags"]["execution"]
+        found = self.store.latest(f"tags.execution = '{execution}' AND tags.stage = 'pipeline'")
         if found is None:
-            tags = tags | {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
-            name = self.start["execution_name"]
-            found = client.create_run(self.store.experiment, self.start["at"], tags, name)
+            tags = start["tags"] | {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
+            found = client.create_run(self.store.experiment, start["at"], tags, start["execution_name"])
         elif found.info.status != "RUNNING":
             client.update_run(found.info.run_id, status="RUNNING")
         if not found.data.params:
-            self._params(found.info.run_id, self.start["all_params"])
+            self._params(found.info.run_id, start["all_params"])
         return found.info.run_id
 
     def _params(self, run: str, values: dict[str, str]) -> None:
         self.store.client.log_batch(run, params=[Param(name, value) for name, value in values.items()])
+
+    def _set_tags(self, run: str, values: dict[str, str]) -> None:
+        self.store.client.log_batch(run, tags=[RunTag(name, value) for name, value in values.items()])
 
     def _deliver(self, event: Event) -> None:
         try:
@@ -155,9 +155,7 @@ class Delivery:
             client.set_tag(self.run, MLFLOW_LOGGED_IMAGES, True)  # log_image may not have come to it
             return
         images = mosaic(np.load(self.folder / event["file"], allow_pickle=False), columns=10)
-        client.log_image(
-            self.run, images, key="samples", step=step, timestamp=event["at"], synchronous=True
-        )
+        client.log_image(self.run, images, key="samples", step=step, timestamp=event["at"], synchronous=True)
 
     def _artifact(self, event: Event) -> None:
         path = self.folder / event["file"]
@@ -173,8 +171,7 @@ class Delivery:
             self.store.client.set_tag(run, "data", event["name"])  # mlflow.search_runs shows no inputs
 
     def _tags(self, event: Event) -> None:
-        tags = [RunTag(name, value) for name, value in event["tags"].items()]
-        self.store.client.log_batch(self.run, tags=tags)
+        self._set_tags(self.run, event["tags"])
 
     def _model(self, event: Event) -> None:
         """Logs and registers a pyfunc model made of files and code. One that is half there is completed."""
@@ -215,14 +212,11 @@ class Delivery:
         verdicts = {}
         for model, found in event["models"].items():
             md5 = lineage.model_of_samples(self.store, found["samples"], found["samples_md5"], model)
-            if md5 is None:
-                verdicts[f"registry.{model}"] = "the model that drew these samples is in no run"
-                continue
-            with self.alone:
+            with self.alone:  # two must not both compare with the same champion, and both replace it
                 verdicts[f"registry.{model}"] = registry.promote_if_better(
-                    self.store, model, md5, event["metric"], event["better"], found
+                    self.store.client, model, md5, event["metric"], event["better"], found
                 )
-        self._tags({"tags": verdicts})
+        self._set_tags(self.run, verdicts)
 
     def _describe(self, event: Event) -> None:
         self.store.client.set_tag(self.parent, "note", event["text"])
@@ -247,8 +241,7 @@ class Delivery:
         for stage, path in missing.items():
             made = lineage.maker(self.store, path, self.start["read"][path])
             new[f"reused.{stage}"] = made.info.run_name if made else "a run that is not in this store"
-            if made:
-                new[f"reused.{stage}.run"] = made.info.run_id
+            new |= {f"reused.{stage}.run": made.info.run_id} if made else {}
         tags = client.get_run(self.parent).data.tags | new
         text = [tags.get("note", "")]
         if any(artifact.path == REPORT for artifact in client.list_artifacts(self.parent)):
@@ -257,7 +250,7 @@ class Delivery:
             made, page = tags[key.removesuffix(".run")], self.store.link(tags[key])
             text.append(f"`{key.split('.')[1]}` did not run again: its result is that of [{made}]({page}).")
         new["mlflow.note.content"] = "\n\n".join(filter(None, text))
-        client.log_batch(self.parent, tags=[RunTag(key, value) for key, value in new.items()])
+        self._set_tags(self.parent, new)
 
 
 def _with_password(uri: str) -> str:

@@ -14,6 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,38 +59,37 @@ class Journal:
             file.write(line.encode())
 
     def end(self, status: str, error: str | None) -> None:
-        """The last event; where there is no room for it, the name of an empty file."""
+        """The last event; where there is no room for it, the name of an empty file. Nothing may follow."""
         try:
             self.write("end", status=status, error=error)
         except OSError:
             (self.folder / f"{ENDED}{status}").touch()
             raise
+        finally:
+            self.owner.release()
 
     def keep(self, path: Path) -> str:
         """Copies a file or a folder, which may change or be deleted before MLflow takes it.
 
         Returns its name in the journal. Compiled code is left out.
         """
-        self.kept += 1
-        name = f"{self.kept}/{path.name}"
-        target = self.folder / name
-        target.parent.mkdir()
+        name = self._new(path.name)
         if path.is_dir():
-            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(path, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copyfile(path, target)
+            shutil.copyfile(path, self.folder / name)
         return name
 
     def keep_bytes(self, name: str, content: bytes) -> str:
         """Keeps a file that is nowhere else. Returns its name in the journal."""
-        self.kept += 1
-        name = f"{self.kept}/{name}"
+        name = self._new(name)
         files.write(self.folder / name, content)
         return name
 
-    def close(self) -> None:
-        """Gives the journal up; from here on it belongs to whoever delivers it."""
-        self.owner.release()
+    def _new(self, name: str) -> str:
+        self.kept += 1
+        (self.folder / str(self.kept)).mkdir()
+        return f"{self.kept}/{name}"
 
 
 def orphaned(folder: Path) -> bool:
@@ -121,19 +121,18 @@ def events(folder: Path) -> list[Event]:
 
 def _lines(folder: Path) -> Iterator[Event]:
     try:
-        text = (folder / EVENTS).read_text(encoding="utf-8", errors="replace")
+        lines = (folder / EVENTS).read_bytes().split(b"\n")
     except OSError:
         return
-    for line in text.split("\n")[:-1]:
-        try:
+    for line in lines[:-1]:
+        with suppress(ValueError):
             yield json.loads(line)
-        except ValueError:
-            pass
 
 
 def over(folder: Path) -> bool:
     """Whether nothing more will be written: the stage has ended, or is gone."""
-    return any(event["do"] == "end" for event in events(folder)[-1:])
+    found = events(folder)
+    return bool(found) and found[-1]["do"] == "end"
 
 
 def execution(folder: Path) -> str | None:

@@ -12,8 +12,7 @@ from condgen.base.errors import UserError
 from condgen.tracking.address import line
 from condgen.tracking.store import Store
 
-READ, WROTE = "read/", "wrote/"
-STAGES = "tags.stage != 'pipeline'"
+READ, WROTE = "read/", "wrote/"  # how a stage's tags with MD5s begin; a path follows
 
 
 def maker(store: Store, path: str, md5: str) -> Run | None:
@@ -33,46 +32,35 @@ def trace(store: Store, what: str) -> str:
     what: a file, a folder of files, a run's id, or the name of a pipeline run. Raises UserError where no run
     of this store knows it, or where the store fails.
     """
+    path = Path(what)
     try:
-        path = Path(what)
-        if path.exists():
-            found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            return "\n\n".join("\n".join(_file(store, file)) for file in found)
-        return "\n".join(_run(store, what))
+        if not path.exists():
+            return "\n".join(_run(store, what))
+        found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        return "\n\n".join("\n".join(_file(store, file)) for file in found)
     except MlflowException as error:
         raise UserError(f"MLflow cannot trace {what}: {line(error)}") from None
 
 
 def _file(store: Store, path: Path) -> Iterator[str]:
     md5 = pipeline.md5(path)
+    stages = store.runs("tags.stage != 'pipeline'")
+    made = [run for run in stages if md5 in _hashes(run, WROTE).values()]
+    used = [run for run in stages if md5 in _hashes(run, READ).values()]
     yield f"{path}  (MD5 {md5})"
-    made = _having(store, WROTE, path, md5)
-    used = _having(store, READ, path, md5)
-    if made is None and used is None:
+    if not made and not used:
         raise UserError(f"{path} has MD5 {md5}, which no run in this store wrote or read")
-    if made is None:
-        yield "  made by a run that is not in this store"
-    else:
+    if made:
         yield from _made(store, made[0], "  ")
-    inner = f"{READ}{(made or used)[1]}"
-    for run in store.runs(f"tags.`{inner}` = '{md5}'"):
+    else:
+        yield "  made by a run that is not in this store"
+    for run in used:
         yield f"  used by {run.info.run_name}  {store.link(run.info.run_id)}"
 
 
-def _having(store: Store, prefix: str, path: Path, md5: str) -> tuple[Run, str] | None:
-    """The latest run with this hash, and the file's name there; first under the name it has here."""
-    try:
-        here = path.resolve().relative_to(pipeline.root()).as_posix()
-        run = next(store.runs(f"tags.`{prefix}{here}` = '{md5}'", newest=1), None)
-    except ValueError:
-        run = None
-    if run:
-        return run, here
-    for run in store.runs(STAGES):  # a copy elsewhere may be called anything
-        for key, value in run.data.tags.items():
-            if key.startswith(prefix) and value == md5:
-                return run, key.removeprefix(prefix)
-    return None
+def _hashes(run: Run, prefix: str) -> dict[str, str]:
+    """Path -> MD5 of what a run read or wrote."""
+    return {k.removeprefix(prefix): md5 for k, md5 in sorted(run.data.tags.items()) if k.startswith(prefix)}
 
 
 def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
@@ -81,18 +69,14 @@ def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
     started = datetime.fromtimestamp(run.info.start_time / 1000)
     yield f"{indent}made by {run.info.run_name}, {started:%Y-%m-%d %H:%M:%S}  {store.link(run.info.run_id)}"
     indent += "  "
-    commit = tags.get("git.commit", "unknown")[:12]
     changed = f", with changes in {tags['git.changed']}" if "git.changed" in tags else ""
-    yield f"{indent}commit {commit}{changed}"
+    yield f"{indent}commit {tags.get('git.commit', 'unknown')[:12]}{changed}"
     if run.data.params:
         yield f"{indent}params " + ", ".join(f"{k}={v}" for k, v in sorted(run.data.params.items()))
-    for used in run.inputs.dataset_inputs if run.inputs else []:
-        yield f"{indent}data {used.dataset.name}"
+    if "data" in tags:
+        yield f"{indent}data {tags['data']}"
     makers: dict[str, tuple[Run, list[str]]] = {}
-    for key, md5 in sorted(tags.items()):
-        path = key.removeprefix(READ)
-        if not key.startswith(READ):
-            continue
+    for path, md5 in _hashes(run, READ).items():
         found = maker(store, path, md5)
         if found is None:
             yield f"{indent}read {path} (MD5 {md5}) of a run that is not in this store"
@@ -106,12 +90,12 @@ def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
 def _run(store: Store, what: str) -> Iterator[str]:
     run = _find(store, what)
     yield f"{run.info.run_name}  {run.info.status}  {store.link(run.info.run_id)}"
-    children = list(store.runs(f"tags.mlflow.parentRunId = '{run.info.run_id}'"))
-    for stage in sorted(children, key=lambda child: child.info.start_time) or [run]:
+    for stage in reversed(store.children(run.info.run_id) or [run]):
         yield from _made(store, stage, "  ")
-        for key, md5 in sorted(stage.data.tags.items()):
-            if key.startswith(WROTE):
-                yield f"    wrote {key.removeprefix(WROTE)} (MD5 {md5}){_still_here(key, md5)}"
+        for path, md5 in _hashes(stage, WROTE).items():
+            here = pipeline.root() / path
+            same = here.is_file() and pipeline.md5(here) == md5
+            yield f"    wrote {path} (MD5 {md5}){', as in the workspace' if same else ''}"
     for key, value in sorted(run.data.tags.items()):
         if key.startswith("reused.") and not key.endswith(".run"):
             yield f"  {key.removeprefix('reused.')} did not run again: its result is that of {value}"
@@ -120,15 +104,8 @@ def _run(store: Store, what: str) -> Iterator[str]:
 def _find(store: Store, what: str) -> Run:
     try:
         return store.client.get_run(what)
-    except MlflowException:
-        pass
-    if "'" not in what:
-        run = next(store.runs(f"attributes.run_name = '{what}'", newest=1), None)
-        if run:
-            return run
-    raise UserError(f"{what} is neither a file nor the id or name of a run in this store")
-
-
-def _still_here(key: str, md5: str) -> str:
-    path = pipeline.root() / key.removeprefix(WROTE)
-    return ", as in the workspace" if path.is_file() and pipeline.md5(path) == md5 else ""
+    except MlflowException:  # not an id
+        run = store.latest(f"attributes.run_name = '{what}'") if "'" not in what else None
+    if run is None:
+        raise UserError(f"{what} is neither a file nor the id or name of a run in this store")
+    return run

@@ -17,7 +17,6 @@ from mlflow.tracking import MlflowClient
 
 from condgen.base.errors import UserError
 from condgen.tracking import address
-from condgen.tracking.store import Store
 
 CHAMPION = "champion"
 
@@ -40,24 +39,25 @@ def register(client: MlflowClient, model: LoggedModel, about: str, md5: str) -> 
 
 
 def promote_if_better(
-    store: Store, model: str, md5: str, metric: str, better: str, found: dict[str, Any]
+    client: MlflowClient, model: str, md5: str | None, metric: str, better: str, found: dict[str, Any]
 ) -> str:
     """Gives a model's version its result, and the alias `champion` if it is the best so far.
 
-    better: "higher", "lower" or "near 1". found: `value`, `images`, `reference_images`, and `judged_by`,
-    which names the real images and the classifier. Results of other judges do not compare, so a champion
-    stays, unless the new one was judged by more real images (the full test set after the bundled one).
+    md5: of its model.safetensors, if known. better: "higher", "lower" or "near 1". found: `value`, `images`,
+    `reference_images`, and `judged_by`, which names the real images and the classifier. Results of other
+    judges do not compare, so a champion stays, unless the new one was judged by more real images (the full
+    test set after the bundled one).
 
     Returns what became of it, in words.
     """
-    name, client = registered_name(model), store.client
+    name = registered_name(model)
     versions = client.search_model_versions(f"name = '{name}' AND tags.md5 = '{md5}'")
     if not versions:
-        return f"no version of {name} holds these bytes"
+        return f"no version of {name} is known to have drawn these samples"
     mine = max(versions, key=lambda version: int(version.version))
-    result = {metric: found["value"]} | {key: found[key] for key in ("images", "reference_images", "judged_by")}
-    for key, value in result.items():
-        client.set_model_version_tag(name, mine.version, key, str(value))
+    for key in ("value", "images", "reference_images", "judged_by"):
+        tag = metric if key == "value" else key
+        client.set_model_version_tag(name, mine.version, tag, str(found[key]))
     champion = client.get_registered_model(name).aliases.get(CHAMPION)
     old = client.get_model_version(name, champion) if champion else None
     verdict = _verdict(old, mine, metric, better, found)
@@ -73,18 +73,17 @@ def _verdict(
         return "champion, the first"
     if old.version == mine.version:
         return "champion already"
-    before = old.tags.get(metric)
-    if before is None:
-        return f"not compared: the champion, version {old.version}, has no {metric}"
-    references = int(old.tags.get("reference_images", 0))
-    if old.tags.get("judged_by") != found["judged_by"] or old.tags.get("images") != str(found["images"]):
-        if found["reference_images"] > references:
-            return f"champion: judged by {found['reference_images']} real images, not {references}"
-        return (
-            f"not compared: version {old.version}, the champion, was judged by other images or another judge"
-        )
-    told = f"{metric} {found['value']:.6g}, and {float(before):.6g} of version {old.version}"
-    return f"champion: {told}" if beats(better, found["value"], float(before)) else f"not better: {told}"
+    champion = f"version {old.version}, the champion,"
+    if metric not in old.tags:
+        return f"not compared: {champion} has no {metric}"
+    if any(old.tags.get(key) != str(found[key]) for key in ("judged_by", "images")):
+        new, before = found["reference_images"], int(old.tags.get("reference_images", 0))
+        if new > before:
+            return f"champion: judged by {new} real images, not {before}"
+        return f"not compared: {champion} was judged by other images or another classifier"
+    value, before = found["value"], float(old.tags[metric])
+    verdict = "champion" if beats(better, value, before) else "not better"
+    return f"{verdict}: {metric} {value:.6g}, and {before:.6g} of version {old.version}"
 
 
 def beats(better: str, new: float, old: float) -> bool:
