@@ -1,6 +1,6 @@
 """What tracking and resuming cost a default training: each with and without, in turn, into overhead.json.
 
-`make bench-overhead` runs it: about 15 minutes, on a machine that does nothing else, with the pipeline's data.
+`make bench-overhead` runs it: 15 minutes, on a machine that does nothing else, with the data of the pipeline.
 
 A machine's speed changes by more than is measured here: each run is compared with its neighbour in time.
 """

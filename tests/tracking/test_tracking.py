@@ -270,6 +270,23 @@ def test_a_killed_stage_is_killed_in_mlflow_too(place, root, number):
     assert not journals(place)
 
 
+def test_a_courier_sees_the_end_of_its_stage_at_once(place, later, root):
+    script = "from condgen.tracking import __main__, courier; courier.POLL_SECONDS = 1e6; __main__.main()"
+    with tracking.stage("sample") as run:
+        folder = run.journal.folder
+        words = [sys.executable, "-c", script, folder]
+        env = os.environ | {"PYTHONPATH": str(root / "src")}
+        run.tags({"b": 1})
+        beside = subprocess.Popen(words, stdin=subprocess.PIPE, env=env)
+        until((folder / "delivered.json").exists)
+        run.numbers({"a": 1.0})
+    beside.stdin.close()  # as the operating system does when a stage ends
+    assert beside.wait(60) == 0
+    _, found = runs(place)
+    assert found["sample"].data.metrics == {"a": 1.0}
+    assert found["sample"].info.status == "FINISHED"
+
+
 @pytest.mark.slow
 def test_runs_that_a_crashed_machine_left_running_are_closed_by_the_next_start(place, root):
     with Stage(root) as stage:

@@ -62,7 +62,7 @@ class Run:
         self.last_images: tuple[int, np.ndarray] | None = None
 
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
-        """An epoch's numbers, and pictures uint8 `[100, 28, 28]` up to epoch 10, of every fifth and the last."""
+        """An epoch's numbers, and some epochs' pictures, uint8 `[100, 28, 28]`: all would be too many."""
         self.numbers(numbers, step=epoch)
         if images is None:
             return

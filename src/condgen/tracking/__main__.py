@@ -13,8 +13,8 @@ from condgen.tracking import address, courier
 def main() -> None:
     """Delivers the journal until it is delivered, or the stage has ended and MLflow fails.
 
-    The pipe on standard input carries nothing: the operating system closes it when the stage ends, even by
-    SIGKILL, when no last words reach the journal.
+    The pipe on standard input carries nothing: the operating system closes it when the stage ends, however it
+    ends. So the courier need not look at the disk many times a second, and no stage waits for its next look.
     """
     stage_ended = threading.Event()
 

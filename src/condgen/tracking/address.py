@@ -21,7 +21,7 @@ SETTINGS = {
 
 
 def configure() -> None:
-    """Sets what MLflow reads from the environment, where the user has not. Call it before importing MLflow."""
+    """Sets what MLflow reads when it is imported, where the user has not: call it before that."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
 

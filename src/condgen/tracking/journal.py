@@ -9,7 +9,6 @@ journal that has neither an end nor an owner is that of a stage that was killed.
 """
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -50,13 +49,10 @@ class Journal:
 
     def write(self, do: str, **content: Any) -> None:
         """Appends an event."""
-        line = json.dumps({"at": int(time.time() * 1000), "do": do} | content) + "\n"
-        with open(self.folder / EVENTS, "ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # the disk was full in the middle of the last one
-                    line = "\n" + line
-            file.write(line.encode())
+        line = json.dumps({"at": int(time.time() * 1000), "do": do} | content)
+        with open(self.folder / EVENTS, "a", encoding="utf-8") as file:
+            # A new line first: the disk may have been full in the middle of the last event.
+            file.write(f"\n{line}\n" if file.tell() else f"{line}\n")
 
     def end(self, status: str, error: str | None) -> None:
         """The last event; where there is no room for it, the name of an empty file. Nothing may follow."""
