@@ -6,6 +6,7 @@ them (metrics.cgan.recall, params.seed, tags.code).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pandas import DataFrame
 
@@ -110,8 +111,8 @@ def _cell(value: float, spread: float | None) -> str:
 
 def as_csv(rows: Sequence[Row]) -> str:
     """The same as CSV, with a column for mean, standard deviation and number of seeds of each metric."""
-    table = [
-        row.settings
+    table: list[dict[str, Any]] = [
+        dict(row.settings)
         | {"seeds": len(row.seeds)}
         | {f"{metric}_mean": mean for metric, (mean, _) in row.values.items()}
         | {f"{metric}_sd": spread for metric, (_, spread) in row.values.items()}

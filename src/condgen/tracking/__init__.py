@@ -43,7 +43,7 @@ def _event(do: str) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[...
                 if run.journal is not None:
                     run.journal.write(do, **content(run, *args, **options))
             except Exception as error:  # a full disk, or our own mistake: neither may stop a stage
-                courier.say(f"{do} cannot be written to {run.journal.folder} ({address.line(error)})")
+                courier.say(f"{do} cannot be written to {run.kept.folder} ({address.line(error)})")
 
         return write
 
@@ -61,6 +61,12 @@ class Run:
         self.read = read or {}
         self.last_images: tuple[int, np.ndarray] | None = None
 
+    @property
+    def kept(self) -> Journal:
+        """The journal of a run that is tracked."""
+        assert self.journal is not None
+        return self.journal
+
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
         """An epoch's numbers, and some epochs' pictures, uint8 `[100, 28, 28]`: all would be too many."""
         self.numbers(numbers, step=epoch)
@@ -77,7 +83,7 @@ class Run:
         """Pictures uint8 `[100, 28, 28]`, shown as one."""
         npy = io.BytesIO()
         np.save(npy, images, allow_pickle=False)
-        return {"step": epoch, "file": self.journal.keep_bytes("images.npy", npy.getvalue())}
+        return {"step": epoch, "file": self.kept.keep_bytes("images.npy", npy.getvalue())}
 
     @_event("metrics")
     def numbers(self, numbers: Mapping[str, Any], step: int = 0, parent: bool = False) -> Mapping[str, Any]:
@@ -97,7 +103,7 @@ class Run:
     @_event("artifact")
     def _artifact(self, path: Path, parent: bool) -> Mapping[str, Any]:
         below = path.parts[1:] if path.is_dir() else path.parts[1:-1]
-        return {"file": self.journal.keep(path), "target": "/".join(below) or None, "parent": parent}
+        return {"file": self.kept.keep(path), "target": "/".join(below) or None, "parent": parent}
 
     @_event("model")
     def model(self, name: str, folder: str, about: str) -> Mapping[str, Any]:
@@ -105,8 +111,8 @@ class Run:
         return {
             "name": name,
             "about": about,
-            "file": self.journal.keep(Path(folder)),
-            "code": self.journal.keep(provenance.PACKAGE),
+            "file": self.kept.keep(Path(folder)),
+            "code": self.kept.keep(provenance.PACKAGE),
             "md5": pipeline.md5(Path(folder, "model.safetensors")),
             # No package index has a build's local version (2.9.1+cpu).
             "requirements": [f"{package}=={version(package).split('+')[0]}" for package in MODEL_PACKAGES],
@@ -162,7 +168,7 @@ class Run:
             if self.journal is not None:
                 self.journal.end(status, error)
         except OSError as full:
-            courier.say(f"the end cannot be written to {self.journal.folder} ({address.line(full)})")
+            courier.say(f"the end cannot be written to {self.kept.folder} ({address.line(full)})")
 
 
 @contextmanager
@@ -202,7 +208,7 @@ def _start(name: str, stages: pipeline.Stages) -> tuple[Run, subprocess.Popen | 
     try:
         start = _description(name, stages)
         run = Run(Journal(outbox, name, **start), start["read"])
-        return run, courier.start(run.journal.folder)
+        return run, courier.start(run.kept.folder)
     except Exception as error:
         if run.journal is None:
             why, what = f"{outbox} cannot be written", "this stage runs untracked"
@@ -234,13 +240,14 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
 
 def _wait_for(process: subprocess.Popen, run: Run) -> None:
     """Gives the courier time for the rest. It goes on by itself for as long as MLflow answers."""
+    assert process.stdin is not None
     process.stdin.close()
     try:
         process.wait(WAIT_SECONDS)
     except subprocess.TimeoutExpired:
         pass
-    if run.journal.folder.exists():
-        courier.say(f"MLflow does not have all of this run: it is kept in {run.journal.folder}")
+    if run.kept.folder.exists():
+        courier.say(f"MLflow does not have all of this run: it is kept in {run.kept.folder}")
         courier.say("the next stage delivers it, or 'python -m condgen deliver'")
 
 

@@ -54,7 +54,12 @@ class Delivery:
         self.lock = FileLock(folder / "courier.lock", timeout=0)
         # For what two processes of this machine must not do at once.
         self.alone = FileLock(folder.parent / "store.lock", timeout=LOCK_SECONDS)
-        self.store: Store | None = None
+        self.connected: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        assert self.connected is not None, "advance connects first"
+        return self.connected
 
     def __enter__(self) -> "Delivery":
         if not self.folder.is_dir():  # delivered by now; taking the lock would create it again
@@ -75,7 +80,7 @@ class Delivery:
         if not events:
             return False
         try:
-            if self.store is None:
+            if self.connected is None:
                 self._begin(events[0])
             for event in events[self.count :]:
                 self._deliver(event)
@@ -83,7 +88,7 @@ class Delivery:
                 state = {"run": self.run, "count": self.count}
                 files.write(self.folder / STATE, json.dumps(state).encode())
         except Exception:
-            self.store = None  # next time it may be another server, or an emptied one
+            self.connected = None  # next time it may be another server, or an emptied one
             raise
         done = events[-1]["do"] == "end"
         if done:
@@ -94,7 +99,7 @@ class Delivery:
         """Finds the journal's run in the store, or creates it, and how many events the run has."""
         self.start = start
         with self.alone:  # of the tables of a new data base, and of the parent run, there must be only one
-            self.store = connect(self.to or _with_password(start["uri"]), start["experiment"])
+            self.connected = connect(self.to or _with_password(start["uri"]), start["experiment"])
             found = self.store.latest(f"tags.journal = '{self.folder.name}'") or self._create()
         self.run, self.parent = found.info.run_id, found.data.tags["mlflow.parentRunId"]
         self._params(self.run, start["params"])
@@ -164,7 +169,7 @@ class Delivery:
 
     def _dataset(self, event: Event) -> None:
         source = CodeDatasetSource({"path": event["path"], "source": event["name"]})
-        meta = MetaDataset(source, name=event["name"], digest=event["md5"][:8])
+        meta = MetaDataset(source, name=event["name"], digest=event["md5"][:8])  # type: ignore[abstract]
         used = DatasetInput(meta._to_mlflow_entity(), [InputTag("mlflow.data.context", event["context"])])
         for run in (self.run, self.parent):
             self.store.client.log_inputs(run, [used])
@@ -179,7 +184,8 @@ class Delivery:
         found = client.search_logged_models([experiment], f"source_run_id = '{self.run}'")
         model = found[0] if found else client.create_logged_model(experiment, event["name"], self.run)
         if model.status != LoggedModelStatus.READY:
-            if not client.get_run(self.run).outputs.model_outputs:
+            outputs = client.get_run(self.run).outputs
+            if not (outputs and outputs.model_outputs):
                 client.log_outputs(self.run, [LoggedModelOutput(model.model_id, step=0)])
             with tempfile.TemporaryDirectory() as folder:
                 self._save_model(event, f"{folder}/model", Model(run_id=self.run, model_id=model.model_id))

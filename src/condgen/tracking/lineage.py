@@ -23,7 +23,7 @@ def maker(store: Store, path: str, md5: str) -> Run | None:
 def model_of_samples(store: Store, path: str, md5: str, model: str) -> str | None:
     """The MD5 of the model.safetensors that the samples in a file were drawn from, or None."""
     run = maker(store, path, md5)
-    return run and run.data.tags.get(f"{READ}data/models/{model}/model.safetensors")
+    return run.data.tags.get(f"{READ}data/models/{model}/model.safetensors") if run else None
 
 
 def trace(store: Store, what: str) -> str:

@@ -77,9 +77,9 @@ def _verdict(
     if metric not in old.tags:
         return f"not compared: {champion} has no {metric}"
     if any(old.tags.get(key) != str(found[key]) for key in ("judged_by", "images")):
-        new, before = found["reference_images"], int(old.tags.get("reference_images", 0))
-        if new > before:
-            return f"champion: judged by {new} real images, not {before}"
+        new, old_count = found["reference_images"], int(old.tags.get("reference_images", 0))
+        if new > old_count:
+            return f"champion: judged by {new} real images, not {old_count}"
         return f"not compared: {champion} was judged by other images or another classifier"
     value, before = found["value"], float(old.tags[metric])
     verdict = "champion" if beats(better, value, before) else "not better"

@@ -62,6 +62,7 @@ def connect(uri: str, name: str) -> Store:
     if client.get_experiment_by_name(name) is None:
         client.create_experiment(name, artifacts)
     found = client.get_experiment_by_name(name)
+    assert found is not None, "it was just created"
     if views.RESULTS not in found.tags:
         for key, value in views.tags(found.experiment_id, int(time.time() * 1000)).items():
             client.set_experiment_tag(found.experiment_id, key, value)
