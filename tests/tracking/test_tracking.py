@@ -306,18 +306,28 @@ def test_runs_that_a_crashed_machine_left_running_are_closed_by_the_next_start(p
 
 
 @pytest.mark.slow
-def test_what_a_killed_courier_did_not_deliver_the_next_stage_delivers(place, root):
-    with Stage(root, seconds=3) as stage:
-        stage.courier().kill()
-        said = stage.stderr.read()
-        assert stage.wait(90) == 0
-    assert "MLflow does not have all of this run" in said
-    assert len(journals(place)) == 1
-    with Stage(root, "sample", seconds=0) as stage:
+def test_a_courier_that_was_killed_is_replaced_once(place, root):
+    with Stage(root, seconds=6) as stage:
+        beside = stage.courier()
+        beside.kill()
         assert stage.wait(90) == 0
     _, found = runs(place)
-    assert found["train_cvae"].data.metrics == found["sample"].data.metrics == {"a": 1.0}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
+    assert not journals(place)
+
+
+def test_a_stage_that_has_ended_gives_its_courier_time_for_what_others_left(place, later, monkeypatch):
+    monkeypatch.setattr(courier, "BACKLOG_SECONDS", 100)
+    for _ in range(3):
+        with tracking.stage("sample"):
+            pass
+    with tracking.stage("evaluate") as run:
+        own, ended = run.journal.folder, threading.Event()
+        for other in journals(place)[:3]:  # of other executions
+            text = (other / "events.jsonl").read_text()
+            (other / "events.jsonl").write_text(text.replace('"execution": "', f'"execution": "{other.name}'))
+    ended.set()
+    courier.Courier(own).run(ended)
     assert not journals(place)
 
 

@@ -239,15 +239,20 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
 
 
 def _wait_for(process: subprocess.Popen, run: Run) -> None:
-    """Gives the courier time for the rest. It goes on by itself for as long as MLflow answers."""
-    assert process.stdin is not None
-    process.stdin.close()
+    """Gives the courier time for the rest. It goes on by itself for as long as MLflow answers.
+
+    One that was killed, perhaps for its memory, is replaced: after a pipeline's last stage nobody else would
+    deliver, and its run would stay RUNNING.
+    """
+    folder = run.kept.folder
     try:
-        process.wait(WAIT_SECONDS)
-    except subprocess.TimeoutExpired:
+        process.communicate(timeout=WAIT_SECONDS)  # closes the pipe: the stage has ended
+        if process.returncode and folder.exists():
+            courier.start(folder).communicate(timeout=WAIT_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
         pass
-    if run.kept.folder.exists():
-        courier.say(f"MLflow does not have all of this run: it is kept in {run.kept.folder}")
+    if folder.exists():
+        courier.say(f"MLflow does not have all of this run: it is kept in {folder}")
         courier.say("the next stage delivers it, or 'python -m condgen deliver'")
 
 

@@ -20,6 +20,7 @@ from condgen.tracking.provenance import PACKAGE
 
 POLL_SECONDS = 5.0  # each delivery takes a processor from training for a moment
 RETRY_SECONDS = 10.0  # after a failure
+BACKLOG_SECONDS = 5.0  # for what other stages left, while a stage that has ended waits
 
 
 def start(folder: Path) -> subprocess.Popen:
@@ -53,12 +54,17 @@ class Courier:
             with self.delivery(self.folder, say) as own:
                 while not self._round(own.advance, stage_ended.is_set()):
                     stage_ended.wait(RETRY_SECONDS if self.failing else POLL_SECONDS)
+            until = time.monotonic() + BACKLOG_SECONDS
+            while not self.failing and time.monotonic() < until and self._deliver_another():
+                pass
         except Timeout:
             pass  # another process delivers this journal
 
     def _round(self, advance, last: bool) -> bool:
         """Delivers what there is. True: there is nothing more to do."""
-        self._deliver_others()
+        while self._deliver_another(same_execution=True):  # what its own may need
+            pass
+        self._deliver_another()  # only one, so that its own does not wait long
         try:
             done = advance()
         except Exception as error:
@@ -73,26 +79,23 @@ class Courier:
             time.sleep(0.1)  # the operating system has not yet released the lock of a killed stage
         return done
 
-    def _deliver_others(self) -> None:
-        """Delivers what earlier stages left: all of this execution, which its own may need; of others, one.
+    def _deliver_another(self, same_execution: bool = False) -> bool:
+        """Delivers the oldest journal whose stage has ended. True: there may be more.
 
-        Only one, so that its own does not wait long. A journal that fails is given up until MLflow can be
-        used again: its own server may be dead for good.
+        One that fails is given up until MLflow can be used again: its own server may be dead for good.
         """
-        others = 1
         for folder in journal.waiting(self.folder.parent):
             if folder in self.given_up or not journal.over(folder):
                 continue
-            if journal.execution(folder) != journal.execution(self.folder):
-                others -= 1
-            if others < 0:
-                return
+            if same_execution and journal.execution(folder) != journal.execution(self.folder):
+                continue
             try:
                 with self.delivery(folder, say) as other:
-                    other.advance()
+                    return other.advance()
             except Exception:  # 'condgen deliver' says why
                 self.given_up.add(folder)
-                return
+                return False
+        return False
 
 
 def say(text: str) -> None:
