@@ -1,4 +1,4 @@
-"""Measures the CGAN's training speed for seconds, in its own process: OpenMP reads its environment once.
+"""Measures the CGAN's training speed in its own process: OpenMP reads its environment once.
 
 Prints images per second. `make bench` calls it with different environments, alone and beside busy processes.
 By hand: `GOMP_SPINCOUNT=1000 python tests/benchmarks/waiting.py 5`.
