@@ -1,4 +1,4 @@
-"""A small finished checkout in which stages run inside the process of a test: seconds less than a process."""
+"""A small finished checkout in which a test runs stages in its own process, which saves seconds."""
 
 import functools
 import importlib.util
@@ -32,7 +32,7 @@ QUICK = {
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, npz) -> Path:
-    """A checkout whose stages have all run, as far as files tell: 300 real digits and tiny models."""
+    """A checkout with the files that all stages would leave: 300 real digits and tiny models."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "src/condgen").mkdir(parents=True)
     shutil.copy(ROOT / "dvc.yaml", folder)
@@ -74,7 +74,7 @@ def finished(tmp_path_factory, npz) -> Path:
 
 @pytest.fixture
 def checkout(finished, tmp_path, monkeypatch) -> Path:
-    """A copy of the finished checkout, in which stages of this process run."""
+    """A copy of the finished checkout, in which this process runs stages."""
     folder = tmp_path / "checkout"
     shutil.copytree(finished, folder)
     for name in list(os.environ):

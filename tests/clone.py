@@ -1,4 +1,4 @@
-"""A clone of this working tree in which tests run the real pipeline, quickly."""
+"""A clone of this working tree in which tests run the real pipeline with quick parameters."""
 
 import json
 import os
@@ -22,7 +22,7 @@ QUICK = {
 
 
 class Clone:
-    """A clone of this working tree, committed files or not, with quick parameters."""
+    """A copy of the working tree's files, committed or not, with quick parameters."""
 
     def __init__(self, root: Path, path: Path, **quick: object):
         self.path = path

@@ -1,4 +1,4 @@
-"""What several tests need: a small data set of real digits, and parameters as params.yaml has them."""
+"""Shared fixtures: a small data set of real digits, and the parameters of params.yaml."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from condgen.base import files, params
 from condgen.datasets import data, download
 from condgen.models import cgan, classifier, cvae
 
-# The same examples each time, on a fast machine and on a busy one.
+# The same examples on every run, and no deadline, so that a slow machine passes.
 settings.register_profile(
     "condgen",
     derandomize=True,

@@ -1,8 +1,8 @@
-"""Bad input of every kind: one line that names what is wrong and what it must be, and nothing is changed.
+"""Bad input is refused in one line that says what is wrong and what it must be, and changes nothing.
 
-Most cases run a stage's own `main` in this process, in a small finished checkout; the last ones start it as a
-user does. Whatever the case: the exit status is not 0, there is no traceback, and each file below data/ is
-as it was, without another beside it.
+Most tests run a stage's `main` in this process, in a small finished checkout; the last ones start it as a
+user does. In all of them the exit status is not 0, there is no traceback, and the files below data/ are
+unchanged.
 """
 
 import errno
@@ -35,7 +35,7 @@ from condgen.evaluation import suite
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What happens in a finished checkout
+# Helpers
 
 
 def never(*args):
@@ -43,7 +43,7 @@ def never(*args):
 
 
 def snapshot(folder):
-    """Every file and folder below data/: what must not change."""
+    """Path -> bytes of every file below data/, and None for folders."""
     below = folder / "data"
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
@@ -52,11 +52,11 @@ def snapshot(folder):
 
 
 def refused(folder, call, *said):
-    """Runs something that must be refused. Returns the line."""
+    """Calls something that must fail in one line. Returns the line."""
     before = snapshot(folder)
     with pytest.raises(SystemExit) as caught:
         call()
-    line = caught.value.code  # a text: Python writes it to stderr and exits with status 1
+    line = caught.value.code  # Python writes a text to stderr and exits with status 1
     assert isinstance(line, str)
     assert line.startswith("condgen: ")
     assert line.splitlines() == [line]
@@ -67,17 +67,17 @@ def refused(folder, call, *said):
     return line
 
 
-def test_the_checkout_is_good_before_it_is_damaged(checkout, monkeypatch):
+def test_the_undamaged_checkout_is_accepted(checkout, monkeypatch):
     run("sample")
     before = snapshot(checkout)
     assert "data/plots/sample/training.gif" in before
-    monkeypatch.setattr(suite, "measure", never)  # which takes long, and reads no file
+    monkeypatch.setattr(suite, "measure", never)  # slow, and reads no file
     with pytest.raises(AssertionError, match="began its work"):
         run("evaluate")
     assert snapshot(checkout) == before
 
 
-# params.yaml: every parameter, in every way
+# params.yaml
 
 
 def sections():
@@ -143,7 +143,7 @@ def change(path, dotted, act):
 @pytest.mark.parametrize(
     ("key", "values"), [pytest.param(k, v, id=f"{k}: {what}") for k, what, v in parameter_cases()]
 )
-def test_a_value_of_the_wrong_type_or_size(checkout, key, values):
+def test_a_value_of_the_wrong_type_or_range(checkout, key, values):
     path = checkout / "params.yaml"
     for value in values:
         change(path, key, lambda section, name, value=value: section.__setitem__(name, value))
@@ -164,7 +164,7 @@ def test_a_key_that_is_missing_or_misspelt(checkout, key):
 
 
 @pytest.mark.parametrize("section", sorted({key.split(".")[0] for key in FIELDS}))
-def test_a_section_that_is_missing_or_none(checkout, section):
+def test_a_section_that_is_missing_or_not_a_section(checkout, section):
     path = checkout / "params.yaml"
     for value in (None, 3, "text", [1], True):
         change(path, section, lambda content, name, value=value: content.__setitem__(name, value))
@@ -190,7 +190,7 @@ def test_a_section_that_is_missing_or_none(checkout, section):
         (None, "params.yaml is missing: run from a checkout of condgen"),
     ],
 )
-def test_a_file_of_parameters_that_is_none(checkout, text, said):
+def test_a_params_yaml_that_is_missing_or_malformed(checkout, text, said):
     path = checkout / "params.yaml"
     path.unlink()
     if text is not None:
@@ -263,7 +263,7 @@ def compressed(path):
 
 
 def header_of(length):
-    """A safetensors file whose header says that it is so long."""
+    """Claims that a safetensors file's header has this length."""
     return lambda path: path.write_bytes(struct.pack("<Q", length) + path.read_bytes()[8:])
 
 
@@ -281,7 +281,7 @@ AGAIN = "run 'dvc repro'"
 MNIST, CVAE, CGAN, JUDGE = "dataset.npz", "models/cvae", "models/cgan", "models/classifier"
 NUMBERS, WEIGHTS, CONFIG = "metrics/train_cvae.json", "model.safetensors", "config.json"
 FILES = [
-    # stage, file below data/, what happens to it, what is said beside its name
+    # stage, file below data/, damage, what the error says beside the file's name
     ("train_classifier", MNIST, gone, ["is missing: 'dvc repro' makes it"]),
     ("train_cvae", MNIST, gone, ["is missing"]),
     ("train_cgan", MNIST, gone, ["is missing"]),
@@ -323,7 +323,7 @@ FILES = [
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[1]"), ["holds list, but must hold"]),
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[" * 10**5), ["is damaged"]),
     ("evaluate", f"{JUDGE}/{CONFIG}", lambda path: path.write_text("{}"), ["Classifier", "channels"]),
-    # A model and its config that do not fit; training.restore names the network.
+    # A model and its config that do not fit: models.restore names the network.
     ("sample", f"{CVAE}/{CONFIG}", keys(hidden=9), ["CVAE", "encoder.weight", "[8, 794]", "[9, 794]"]),
     ("sample", f"{CGAN}/{CONFIG}", keys(latent_dim=5), ["CGAN", "G.hidden1.weight"]),
     ("sample", f"{CVAE}/{CONFIG}", keys(hidden="8"), ["CVAE"]),
@@ -395,7 +395,7 @@ def test_a_file_that_is_damaged(checkout, stage, name, damage, said):
         ("stages: {sample: 3}", "dvc.yaml has no stage"),
     ],
 )
-def test_a_pipeline_that_is_none(checkout, text, said):
+def test_a_dvc_yaml_that_is_missing_or_malformed(checkout, text, said):
     (checkout / "dvc.yaml").unlink()
     if text:
         (checkout / "dvc.yaml").write_text(text)
@@ -422,7 +422,7 @@ X, Y = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 
 @pytest.fixture
 def mirror(checkout, monkeypatch):
-    """mirror(served): a folder below the checkout with a small MNIST; `served` differ from what is known."""
+    """mirror(served): a folder with a small MNIST, in which `served` replaces or (None) removes files."""
 
     def make(served=None):
         resources = [(name, hashlib.md5(content).hexdigest()) for name, content in PACKED.items()]
@@ -440,7 +440,7 @@ def mirror(checkout, monkeypatch):
     return make
 
 
-def test_the_mirror_is_good_before_it_is_damaged(checkout, mirror):
+def test_the_undamaged_mirror_is_accepted(checkout, mirror):
     mirror()
     run("download")
     x, y, source = files.read_npz("data/dataset.npz", "x_train", "y_test", "source")
@@ -459,12 +459,12 @@ def test_the_mirror_is_good_before_it_is_damaged(checkout, mirror):
         pytest.param(Y, None, [f"has no file {Y}"], id="missing"),
     ],
 )
-def test_an_image_file_that_is_not_the_one_that_is_known(checkout, mirror, name, content, said):
+def test_an_image_file_that_is_damaged_or_missing(checkout, mirror, name, content, said):
     place = mirror(served={name: content})
     refused(checkout, lambda: run("download"), *said, str(place), "Set MNIST_MIRROR to")
 
 
-def test_an_image_file_that_is_no_file(checkout, mirror):
+def test_an_image_file_that_is_a_folder_or_a_pipe(checkout, mirror):
     place = mirror(served={X: None})
     (place / X).mkdir()
     refused(checkout, lambda: run("download"), f"{place} has no file {X}")
@@ -475,13 +475,13 @@ def test_an_image_file_that_is_no_file(checkout, mirror):
 
 def test_a_file_that_is_far_too_large_is_not_read(checkout, mirror):
     place = mirror()
-    os.truncate(place / X, 2**40)  # a hole: it takes no room
+    os.truncate(place / X, 2**40)  # sparse: takes no space
     refused(checkout, lambda: run("download"), f"{X} is larger than 64 MiB")
 
 
 @pytest.fixture
 def server():
-    """server(answer): the address of a server on this machine; answer(request)."""
+    """server(answer): the address of a local server that calls answer(request)."""
     started = []
 
     def start(answer):
@@ -519,13 +519,13 @@ def page(status, body=b"<html>Something went wrong</html>", **headers):
     ("answer", "said"),
     [
         pytest.param(page(200), "is corrupt: its MD5 is not", id="a page instead of a file"),
-        pytest.param(page(200, b""), "is corrupt", id="nothing"),
-        pytest.param(page(200, Content_Length="many"), "is corrupt", id="a length that is no number"),
+        pytest.param(page(200, b""), "is corrupt", id="an empty page"),
+        pytest.param(page(200, Content_Length="many"), "is corrupt", id="a length that is not a number"),
         pytest.param(page(200, Content_Length="-1"), "is corrupt", id="a negative length"),
-        pytest.param(page(200, Content_Length="99999"), "IncompleteRead(", id="less than was promised"),
+        pytest.param(page(200, Content_Length="99999"), "IncompleteRead(", id="shorter than its length"),
         pytest.param(page(403), "HTTP status 403", id="forbidden"),
         pytest.param(page(503), "HTTP status 503", id="unavailable"),
-        pytest.param(page(302, Location="/mnist/again"), "Exceeded 30 redirects", id="a circle"),
+        pytest.param(page(302, Location="/mnist/again"), "Exceeded 30 redirects", id="a redirect loop"),
         pytest.param(
             page(302, Location="file:///etc/hostname"), "not a valid address", id="to a file of this machine"
         ),
@@ -617,7 +617,7 @@ def test_a_folder_that_is_a_file(checkout):
 
 @pytest.mark.parametrize("name", [MNIST, f"{JUDGE}/{WEIGHTS}", NUMBERS, "plots/cvae.csv"])
 def test_a_file_that_may_not_be_read(checkout, monkeypatch, name):
-    # Root, who may run this, may read everything.
+    # Simulated, because root may read every file.
     opened = open
 
     def refuse(path, *args, **options):
@@ -639,14 +639,14 @@ def test_a_file_that_may_not_be_read(checkout, monkeypatch, name):
         (errno.EROFS, "outbox", "condgen: outbox: Read-only file system"),
     ],
 )
-def test_a_refusal_of_the_machine_anywhere_else(checkout, number, name, said):
+def test_an_os_error_anywhere_else_is_one_line(checkout, number, name, said):
     def main():
         raise OSError(number, os.strerror(number), name)
 
     assert refused(checkout, lambda: preflight.run(main)) == said
 
 
-def test_a_mistake_of_the_code_keeps_its_traceback(checkout):
+def test_a_bug_keeps_its_traceback(checkout):
     def main():
         Path("no such file").read_bytes()
 
@@ -678,7 +678,7 @@ def test_a_tracking_address_that_is_malformed(checkout, monkeypatch, address, wo
     refused(checkout, lambda: command.main(words), address.removeprefix("sqlite:///").split("?")[0])
 
 
-def test_a_tracking_address_that_is_malformed_stops_no_stage(checkout, monkeypatch):
+def test_a_malformed_tracking_address_does_not_stop_a_stage(checkout, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://[::1")
     run("sample")
 
@@ -701,7 +701,7 @@ def test_a_command_whose_model_is_damaged(checkout, damage, said):
     refused(checkout, lambda: command.main(["export", "--per-class", "1", "--out", "data/set"]), said)
 
 
-# As a user meets it: a process, its exit status and its stderr
+# As a user runs it: a process, its exit status and its stderr
 
 
 def start(folder, *words, **options):
@@ -719,13 +719,13 @@ def start(folder, *words, **options):
 
 @pytest.fixture
 def copied(checkout):
-    """The checkout with the code, which runs as it does for a user."""
+    """The checkout with a copy of the code, to run as a user does."""
     (checkout / "src/condgen").rmdir()
     for name in ("src", "stages"):
         shutil.copytree(
             ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.pyc"), dirs_exist_ok=True
         )
-    # No journal can be written, so no courier is started, which would import MLflow for seconds.
+    # Without a folder for journals no courier starts; its import of MLflow would take seconds.
     (checkout / "outbox").touch()
     return checkout
 
@@ -753,7 +753,7 @@ def small_files():
     ],
 )  # fmt: skip
 @pytest.mark.slow
-def test_a_user_sees_one_line_and_a_status(copied, name, damage, words, options, said):
+def test_a_user_sees_one_line_and_exit_status_1(copied, name, damage, words, options, said):
     damage(copied / "data" / name)
     before = snapshot(copied)
     env = {"PYTHONPATH": str(copied / "src")} if "condgen" in words else {}

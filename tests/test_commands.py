@@ -1,4 +1,4 @@
-"""From stages to commands in one process: runs are delivered, compared, traced, and draw."""
+"""Stages and commands in one process: runs are delivered, compared and traced, and models draw."""
 
 import threading
 

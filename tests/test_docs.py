@@ -34,7 +34,7 @@ def test_the_tables_are_made_from_the_committed_numbers(pages):
             assert split(pages[page], name)[1] == content, "run `make docs`, and look at what it changed"
 
 
-def test_the_tables_follow_their_copy_of_the_numbers_and_not_the_last_run(root, tmp_path):
+def test_the_tables_depend_on_the_committed_numbers_and_not_on_the_last_run(root, tmp_path):
     shutil.copytree(root / "docs", tmp_path / "docs")
     (tmp_path / "tests/benchmarks").mkdir(parents=True)
     shutil.copy(root / "tests/benchmarks/latest.json", tmp_path / "tests/benchmarks")
@@ -60,7 +60,7 @@ def test_nothing_is_left_to_fill_in(pages):
         assert not re.search(r"\b(TIME|TODO|TBD|XXX)\b", text), page
 
 
-def test_every_link_and_picture_leads_somewhere(root, pages):
+def test_the_target_of_every_link_and_picture_exists(root, pages):
     for page, text in pages.items():
         for target in TARGET.findall(FENCE.sub("", text)):
             if re.match(r"[a-z]+:", target):
@@ -92,13 +92,13 @@ def test_pictures_are_small_enough_to_keep_and_each_is_shown(root, pages):
 def test_every_make_target_that_is_named_exists(root, pages):
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
     for page, text in pages.items():
-        # In code only: where a line or a quoted piece of it begins, after a variable or none.
+        # Only in code: at the start of a line or of inline code, with or without a variable before it.
         code = "\n".join(FENCE.findall(text) + re.findall(r"`[^`\n]+`", text))
         named = set(re.findall(r"(?:^|`)(?:\w+=\S+ )?make ([a-z-]+)", code, re.MULTILINE))
         assert named - {"readme"} <= targets, page  # the changelog names what was removed
 
 
-def test_every_command_that_is_shown_is_understood(pages):
+def test_every_command_that_is_shown_can_be_parsed(pages):
     shown = re.findall(r"^condgen (.*)$", "\n".join(FENCE.findall("\n".join(pages.values()))), re.MULTILINE)
     assert {words.split()[0] for words in shown} == {"draw", "export", "compare", "trace", "deliver"}
     for words in shown:

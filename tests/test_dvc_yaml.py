@@ -1,4 +1,4 @@
-"""dvc.yaml names what each stage really uses: DVC does not follow imports."""
+"""dvc.yaml declares all that each stage uses: DVC does not follow imports."""
 
 import ast
 import itertools
@@ -17,7 +17,7 @@ from condgen.sampling import latent
 STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
 # They change no output, so no stage lists them.
 NO_OUTPUT = ("src/condgen/tracking/", "src/condgen/preflight.py", "src/condgen/__init__.py")
-# The house: what each room may import.
+# What each subpackage may import.
 ARROWS = {
     "base": set(),
     "datasets": {"base"},
@@ -39,7 +39,7 @@ print(json.dumps([file for file in files if file and "condgen" in file]))
 
 
 def imports(path):
-    """Modules of condgen that a file imports, wherever in it the import stands: "base.files"."""
+    """The modules of condgen that a file imports, at any place in it, as "base.files"."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "condgen":
@@ -51,12 +51,12 @@ def imports(path):
 
 
 def closure(root, path):
-    """All files of the package that a stage runs, but for those that change no output."""
+    """All files of the package that a stage imports, except those that change no output."""
     found, todo = set(), [path]
     while todo:
         reading = todo.pop()
         names = imports(reading)
-        if reading.name == "generator.py":  # it draws with any model, which it imports when asked
+        if reading.name == "generator.py":  # it imports the models by name
             names |= {f"models.{model}" for model in MODELS}
         for name in names:
             for parts in itertools.accumulate(name.split("."), "{}/{}".format):
@@ -82,12 +82,12 @@ def covers(declared, file):
     return any(file == dep or file.startswith(dep + "/") for dep in declared)
 
 
-def test_the_stages_are_the_owners(stages):
+def test_the_pipeline_has_these_stages_in_this_order(stages):
     assert list(stages) == STAGES
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_a_stage_imports_lies_in_what_it_declares_and_nothing_else_is_declared(root, stages, stage):
+def test_a_stage_declares_the_code_that_it_imports_and_no_other(root, stages, stage):
     declared = declared_code(stages, stage)
     used = closure(root, root / f"stages/{stage}.py") | {f"stages/{stage}.py"}
     assert {file for file in used if not covers(declared, file)} == set()
@@ -96,8 +96,8 @@ def test_what_a_stage_imports_lies_in_what_it_declares_and_nothing_else_is_decla
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_python_really_loads_for_a_stage_is_declared(root, stages, stage):
-    """Beside the imports that can be read, those that are computed."""
+def test_every_module_that_a_stage_loads_is_declared(root, stages, stage):
+    """Imports whose names are computed, too."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED, f"stages/{stage}.py"],
         cwd=root, capture_output=True, text=True, check=True,
@@ -112,7 +112,7 @@ def test_what_python_really_loads_for_a_stage_is_declared(root, stages, stage):
     assert {file for file in undeclared if not file.startswith(NO_OUTPUT)} == set()
 
 
-def test_arrows_point_one_way_only(root):
+def test_subpackages_import_only_what_they_may(root):
     package = root / "src/condgen"
     wrong = {}
     for room, allowed in ARROWS.items():
@@ -120,13 +120,13 @@ def test_arrows_point_one_way_only(root):
             used = {name.split(".")[0] for name in imports(path)} - {room, ""}
             if used - allowed:
                 wrong[path.relative_to(package).as_posix()] = used - allowed
-    # The served model is a file that MLflow stores: tracking hands it over, and imports its signature.
+    # MLflow stores the file of the served model: tracking passes it on, and imports its signature.
     assert wrong == {"tracking/delivery.py": {"sampling"}}
     rooms = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
     assert rooms == {*ARROWS, "experiments"}
 
 
-def test_models_import_nothing_that_trains_reads_yaml_or_shows(root):
+def test_models_import_no_training_yaml_plots_or_mlflow(root):
     done = subprocess.run(
         [sys.executable, "-c", "import sys, condgen.models.cvae, condgen.models.cgan; print(*sys.modules)"],
         cwd=root / "src", capture_output=True, text=True, check=True,
@@ -136,7 +136,7 @@ def test_models_import_nothing_that_trains_reads_yaml_or_shows(root):
 
 
 def paths_below_data(root, stage):
-    """The paths that a stage's script names; {name} in one stands for each model."""
+    """The paths that a stage's script names, with {name} replaced by each model."""
     found = set()
     tree = ast.parse((root / f"stages/{stage}.py").read_text())
     joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
@@ -180,19 +180,19 @@ def test_params_are_the_sections_the_stage_reads(root, stages, stage):
     expected = {sections[name] for name in read - {"DataParams"}}
     expected |= {key for key in ("seed", "threads") if f"read_{key}()" in text}
     if "DataParams" in read:
-        # How long to wait for a mirror changes nothing in the images.
+        # The timeout of a mirror does not change the images.
         expected |= {f"data.{key}" for key in download.DataParams.model_fields if key != "timeout"}
     assert set(listed) == expected
 
 
-def test_a_change_of_one_model_does_not_touch_the_other(stages):
+def test_a_change_of_one_model_does_not_retrain_the_other(stages):
     other = {"train_cvae": "cgan", "train_cgan": "cvae", "train_classifier": "cvae"}
     for stage, module in other.items():
         assert not covers(stages[stage]["deps"], f"src/condgen/models/{module}.py")
         assert module not in stages[stage]["params"]
 
 
-def test_only_tracking_and_serving_know_mlflow(root):
+def test_only_tracking_and_serving_import_mlflow(root):
     package = root / "src/condgen"
     users = {
         path.relative_to(package).as_posix()
@@ -203,7 +203,7 @@ def test_only_tracking_and_serving_know_mlflow(root):
     assert users == {"sampling/serving.py"} | {f"tracking/{part}.py" for part in parts}
 
 
-def test_dvc_looks_at_no_compiled_code(root):
+def test_dvc_ignores_compiled_code(root):
     assert "__pycache__" in (root / ".dvcignore").read_text().splitlines()
 
 

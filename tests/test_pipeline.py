@@ -1,6 +1,6 @@
-"""The whole thing, really: `dvc repro` and `dvc exp run` in a clone, on the bundled digits.
+"""The real pipeline: `dvc repro` and `dvc exp run` in a clone, on the bundled digits.
 
-One clone serves all tests of this file; they stand in the order in which a user would do these things.
+All tests of this file share one clone, and run in the order in which a user would do these things.
 """
 
 import json
@@ -80,7 +80,7 @@ def test_repro_runs_every_stage_and_writes_every_file(reproduced):
 
 def test_the_numbers_make_sense(reproduced):
     results = reproduced.json("evaluate")
-    assert results["cvae"]["class_accuracy"] > 0.5, "three epochs on 3,600 digits teach a CVAE to obey"
+    assert results["cvae"]["class_accuracy"] > 0.5, "three epochs on 3,600 digits teach a CVAE the labels"
     assert results["real"]["frechet_distance"] < results["cvae"]["frechet_distance"]
     assert results["cvae"]["images"] == results["cgan"]["images"] == results["real"]["images"] == 200
     for name in ("cvae", "cgan"):
@@ -97,7 +97,7 @@ def test_every_metric_file_and_the_report_say_that_the_digits_are_the_bundled_on
     assert "Not the full data set" in (reproduced.path / "data/report.html").read_text()
 
 
-def test_git_sees_the_numbers_and_the_lock_and_nothing_else(reproduced):
+def test_git_tracks_the_metrics_and_nothing_else_below_data(reproduced):
     listed = reproduced.run("git", "ls-files", "data").split()
     assert sorted(listed) == sorted(
         ["data/.gitignore"] + [f"data/metrics/{stage}.json" for stage in STAGES if stage != "sample"]
@@ -188,7 +188,7 @@ def test_the_same_inputs_give_the_same_bytes(reproduced):
     assert reproduced.run("git", "status", "--porcelain") == ""
 
 
-def test_an_experiment_runs_what_its_parameter_touches_and_nothing_else(experimented):
+def test_an_experiment_runs_only_the_stages_that_its_parameter_affects(experimented):
     assert ran(experimented.exp_output) == ["train_cgan", "sample", "evaluate"]
     parent, children = experimented.runs()[EXPERIMENT]
     assert sorted(children) == ["evaluate", "sample", "train_cgan"]
@@ -198,7 +198,7 @@ def test_an_experiment_runs_what_its_parameter_touches_and_nothing_else(experime
     assert parent.data.metrics["cgan.frechet_distance"] > 0
 
 
-def test_the_experiment_names_the_runs_that_made_what_it_did_not_make_again(experimented):
+def test_the_experiment_names_the_runs_whose_results_it_reuses(experimented):
     parent, _ = experimented.runs()[EXPERIMENT]
     assert parent.data.tags["changed"] == "cgan.lr=0.0002"
     first = experimented.runs()[f"trunk@{experimented.head}"][1]
@@ -300,7 +300,7 @@ def test_compare_puts_the_experiments_into_one_table(experimented):
 
 
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(experimented):
-    """Though the virtual environment's editable install points at another checkout all the time."""
+    """Although the virtual environment's editable install points at another checkout."""
     experimented.run("git", "checkout", "-q", ".")
     experimented.run("dvc", "checkout", "-q")
     code = experimented.path / "src/condgen/models/cgan.py"
@@ -322,7 +322,7 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(experimented):
     assert sorted(children) == ["evaluate", "sample", "train_cgan"]
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
     assert parent.data.params["cgan.lr"] in ("1e-05", "1e-5")
-    # The copy it ran in is gone; what it logged is not.
+    # The copy it ran in is gone; its artifacts are not.
     assert not list((experimented.path / ".dvc/tmp/exps").glob("tmp*/data"))
     page = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/report.html")
     assert page.startswith("<!doctype html>")

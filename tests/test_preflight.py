@@ -40,7 +40,7 @@ def one_line(done):
 
 
 def old_pythons():
-    """Interpreters below the minimum that happen to be on this machine, by name or in pyenv."""
+    """Cases for Python versions below the minimum, skipped where they are not installed."""
     cases = []
     for version in ("3.8", "3.10"):
         places = [
@@ -57,14 +57,14 @@ def old_pythons():
 
 @pytest.mark.parametrize("python", old_pythons())
 @pytest.mark.parametrize("how", [["stages/download.py"], ["-m", "stages.download"]])
-def test_a_python_that_is_too_old_is_told_so(checkout, python, how):
+def test_a_python_that_is_too_old_is_refused(checkout, python, how):
     line = one_line(run(checkout, *how, python=python))
     assert "needs Python 3.11 or newer, but" in line
     assert "make repro" in line
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_python_without_the_packages_is_told_which(checkout, stage):
+def test_missing_packages_are_named(checkout, stage):
     # -S: no site-packages, so nothing but the standard library.
     line = one_line(run(checkout, "-S", f"stages/{stage}.py"))
     assert "lacks the packages" in line
@@ -73,13 +73,13 @@ def test_a_python_without_the_packages_is_told_which(checkout, stage):
     assert "pip install -c constraints.txt" in line
 
 
-def test_the_oldest_python_is_that_of_the_project(root):
+def test_the_minimum_python_is_that_of_pyproject(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == f">={preflight.MIN_PYTHON[0]}.{preflight.MIN_PYTHON[1]}"
 
 
-def test_what_is_missing_is_what_the_project_declares(root, monkeypatch):
-    """One list of packages, that of pyproject.toml."""
+def test_missing_packages_are_found_by_the_list_in_pyproject(root, monkeypatch):
+    """There is no second list of packages."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     declared = {re.split("[^A-Za-z0-9._-]", line)[0] for line in project["dependencies"]}
     assert preflight.missing_packages() == []
@@ -93,8 +93,8 @@ def absent(name):
     raise preflight.metadata.PackageNotFoundError(name)
 
 
-def test_importing_it_does_nothing(checkout):
-    """No process, thread or file is made by an import, and nothing in the environment changes."""
+def test_importing_preflight_has_no_side_effects(checkout):
+    """An import makes no process, thread or file, and does not change the environment."""
     script = (
         "import os, sys, threading; sys.path.insert(0, 'src'); before = dict(os.environ), os.getcwd()\n"
         "import condgen.preflight, condgen.tracking, psutil\n"
@@ -117,7 +117,7 @@ def test_a_wrong_value_in_any_section_stops_every_stage_before_any_work(checkout
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_goes_through_the_checks(root, stage):
+def test_every_stage_runs_the_checks_first(root, stage):
     text = (root / f"stages/{stage}.py").read_text()
     code = text.split('"""', 2)[2].strip()
     assert code.startswith(
@@ -146,7 +146,7 @@ def test_a_stage_works_in_its_own_checkout_wherever_it_is_started(checkout, tmp_
 
 
 @pytest.mark.slow
-def test_wrong_params_are_not_remembered_as_right(checkout, monkeypatch):
+def test_wrong_params_are_refused_every_time(checkout, monkeypatch):
     (checkout / ".dvc/tmp").mkdir(parents=True)
     text = (checkout / "params.yaml").read_text()
     (checkout / "params.yaml").write_text(text.replace("per_class: 1000 ", "per_class: 1 "))
@@ -154,10 +154,10 @@ def test_wrong_params_are_not_remembered_as_right(checkout, monkeypatch):
         assert "sample.per_class is 1" in one_line(run(checkout, "stages/download.py"))
 
 
-def test_a_stage_ends_with_the_dvc_that_runs_it(root):
+def test_a_stage_ends_when_its_dvc_is_killed(root):
     stage = "from condgen import preflight; preflight._end_with_dvc(); import os, time; "
     stage += "print(os.getpid(), flush=True); time.sleep(60)"
-    # A shell between the two, as DVC has; it outlives DVC.
+    # With a shell in between, as DVC has; the shell outlives DVC.
     dvc = "import os, subprocess, sys; subprocess.run(['sh', '-c', '\"$0\" -c \"$1\"; true', *sys.argv[1:]], "
     dvc += "env=os.environ | {'DVC_STAGE': 'train_cgan'})"
     with subprocess.Popen(
@@ -171,14 +171,14 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(root):
         process.wait()
         end = time.monotonic() + 20
         while psutil.pid_exists(pid):
-            assert time.monotonic() < end, "the stage goes on without DVC"
+            assert time.monotonic() < end, "the stage continues without DVC"
             time.sleep(0.1)
 
 
-@pytest.mark.skipif(not hasattr(os, "getpgid"), reason="no process groups, by which orphans are known")
+@pytest.mark.skipif(not hasattr(os, "getpgid"), reason="needs process groups")
 @pytest.mark.parametrize("shell", ['exec "$0" -c "$1"', '"$0" -c "$1"; true'])
 @pytest.mark.parametrize("outer", [{}, {"DVC_STAGE": "outer"}])
-def test_a_stage_whose_dvc_went_during_its_imports_does_not_begin(root, shell, outer):
+def test_a_stage_whose_dvc_was_killed_during_its_imports_does_not_start(root, shell, outer):
     stage = "import sys; sys.stdin.readline(); from condgen import preflight; "
     stage += "preflight.check_params = bool; preflight._sweep = bool; preflight.run(lambda: print('works'))"
     dvc = "import os, subprocess, sys; subprocess.run(['sh', '-c', *sys.argv[1:]], "

@@ -1,4 +1,4 @@
-"""What holds of every input, tried on inputs that nobody thought of (hypothesis; always the same ones)."""
+"""Properties that hold for every input, tested with Hypothesis (the same examples on every run)."""
 
 import math
 import string
@@ -25,7 +25,7 @@ DTYPES = st.sampled_from(["u1", "i8", "f4", "f8", "?", "U5"])
 
 @pytest.fixture(scope="module", autouse=True)
 def _denormals():
-    """A stage that ran in this process before has told the processor to flush them; examples have some."""
+    """Some examples are denormal, and an earlier test's stage may have set this process to flush them."""
     torch.set_flush_denormal(False)
 
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 def or_refused(name, call, *arguments):
-    """What a reader returns, or None where it says in one line that it will not."""
+    """What a reader returns, or None if it refuses in one line that names the file."""
     try:
         return call(*arguments)
     except UserError as error:
@@ -47,7 +47,7 @@ def or_refused(name, call, *arguments):
 
 @st.composite
 def damaged(draw, content):
-    """Bytes that are nearly those: some changed, some cut off, some added."""
+    """`content` with some bytes changed, cut off or added."""
     found = bytearray(content)
     for _ in range(draw(st.integers(0, 3))):
         found[draw(st.integers(0, len(found) - 1))] = draw(st.integers(0, 255))
@@ -58,8 +58,8 @@ def damaged(draw, content):
 
 
 @given(st.dictionaries(NAMES, hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, min_side=0)), min_size=1))
-def test_arrays_survive_the_way_through_npz(folder, arrays):
-    assume("path" not in arrays)  # an argument of its own
+def test_arrays_round_trip_through_npz(folder, arrays):
+    assume("path" not in arrays)  # write_npz has an argument of this name
     files.write_npz(folder / "a.npz", **arrays)
     for name, found in zip(arrays, files.read_npz(folder / "a.npz", *arrays), strict=True):
         assert found.dtype == arrays[name].dtype
@@ -69,7 +69,7 @@ def test_arrays_survive_the_way_through_npz(folder, arrays):
 
 @pytest.fixture(scope="module")
 def small(folder):
-    """The bytes of a small file of every kind."""
+    """Name -> bytes of a small file of each kind."""
     files.write_npz(folder / "a.npz", x=np.arange(5))
     files.write_csv(folder / "a.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 1e-9}])
     files.write_model(folder, {"w": torch.arange(4.0).view(2, 2)}, {"hidden": 2, "model": "cvae"})
@@ -87,7 +87,7 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 @given(draw=st.data())
 @SOME
-def test_any_bytes_are_a_file_or_refused(folder, small, name, draw):
+def test_any_bytes_are_read_or_refused(folder, small, name, draw):
     for other, content in small.items():
         (folder / other).write_bytes(content)
     (folder / name).write_bytes(draw.draw(st.binary() | damaged(small[name])))
@@ -95,7 +95,7 @@ def test_any_bytes_are_a_file_or_refused(folder, small, name, draw):
 
 
 @given(draw=st.data(), names=st.lists(NAMES, min_size=1, max_size=4, unique=True))
-def test_rows_survive_the_way_through_csv(folder, draw, names):
+def test_rows_round_trip_through_csv(folder, draw, names):
     rows = draw.draw(st.lists(st.fixed_dictionaries(dict.fromkeys(names, FINITE)), min_size=1, max_size=4))
     files.write_csv(folder / "a.csv", rows)
     assert files.read_csv(folder / "a.csv", *names) == rows
@@ -110,7 +110,7 @@ VALUES = st.booleans() | st.integers(-(2**53), 2**53) | FINITE | st.text(max_siz
     ),
     st.dictionaries(st.text(max_size=9), VALUES | st.lists(VALUES, max_size=3)),
 )
-def test_a_model_survives_the_way_through_its_files(folder, state, config):
+def test_a_model_round_trips_through_its_files(folder, state, config):
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}
     files.write_model(folder, tensors, config)
     loaded, found = files.read_model(folder)
@@ -160,7 +160,7 @@ def nearly_right(draw, content):
 
 
 @given(draw=st.data())
-def test_any_parameters_are_valid_or_refused_and_what_is_valid_survives(root, folder, draw):
+def test_any_parameters_are_valid_or_refused_and_valid_ones_round_trip(root, folder, draw):
     content = draw.draw(nearly_right(yaml.safe_load((root / "params.yaml").read_text())))
     path = folder / "params.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -175,7 +175,7 @@ def test_any_parameters_are_valid_or_refused_and_what_is_valid_survives(root, fo
 
 
 @given(st.dictionaries(WORD, ANYTHING, max_size=3) | ANYTHING)
-def test_any_mapping_is_refused_in_one_line_where_it_lacks_everything(folder, content):
+def test_content_without_the_sections_is_refused_in_one_line(folder, content):
     path = folder / "any.yaml"
     path.write_text(yaml.safe_dump(content))
     assert or_refused(str(path), preflight.check_params, path) is None
@@ -183,7 +183,7 @@ def test_any_mapping_is_refused_in_one_line_where_it_lacks_everything(folder, co
 
 @given(st.floats(1e-300, 1, exclude_max=True))
 @example(1e-05)
-def test_a_number_is_read_as_it_was_written_by_anyone(folder, rate):
+def test_a_number_is_read_in_either_notation(folder, rate):
     path = folder / "rate.yaml"
     for text in (repr(rate), f"{rate:e}"):
         path.write_text(f"data: {{dataset: MNIST, source: auto, timeout: {text}}}")
@@ -228,7 +228,7 @@ def test_a_share_of_zeros_and_ones_stays_between_them(n, draw):
     st.floats(0.1, 10),
     st.floats(-10, 10),
 )
-def test_an_interval_moves_and_grows_with_its_values(values, scale, shift):
+def test_an_interval_shifts_and_scales_with_its_values(values, scale, shift):
     assume(np.ptp(values) > 1e-3)
     found, moved = intervals.mean(values), intervals.mean(scale * values + shift)
     assert moved.low == pytest.approx(scale * found.low + shift, abs=1e-6)
@@ -274,7 +274,7 @@ def test_the_frechet_distance_is_a_distance_of_sets(sets):
 
 @FEW
 @given(feature_sets())
-def test_neighbourhoods_are_shares_and_do_not_know_an_order(sets):
+def test_neighbourhoods_are_shares_and_do_not_depend_on_the_order(sets):
     a, b, order = sets
     found = metrics.neighbourhoods(a, b)
     for name in ("precision", "recall", "coverage"):
@@ -319,7 +319,7 @@ def test_accuracy_and_confusion_count_the_same_images(drawn, seed):
 @given(images())
 def test_the_vendi_score_counts_images(drawn):
     x, labels, order = drawn
-    x = x[:, :8]  # its time grows with the cube of these
+    x = x[:, :8]  # the time is cubic in the dimension
     value, by_class = metrics.vendi_score(x, labels)
     count = len(labels) // 10
     assert all(1 - 1e-9 <= score <= count + 1e-9 for score in by_class)
@@ -327,13 +327,13 @@ def test_the_vendi_score_counts_images(drawn):
     assert metrics.vendi_score(x[order], labels[order])[1] == pytest.approx(by_class)
     alike = x[labels.argsort(stable=True)][::count].repeat_interleave(count, 0)
     assert metrics.vendi_score(alike, labels)[1] == pytest.approx([1] * 10)
-    # Each image twice is no more than once.
+    # Duplicates do not count.
     assert metrics.vendi_score(torch.cat([x, x]), torch.cat([labels, labels]))[1] == pytest.approx(by_class)
 
 
 @FEW
 @given(images(), images())
-def test_sharpness_likeness_and_neighbours_of_a_set_with_itself(drawn, other):
+def test_sharpness_ssim_and_nearest_images_of_a_set_with_itself(drawn, other):
     x, labels, order = drawn
     assert metrics.sharpness(x, x).value == pytest.approx(1)
     assert metrics.sharpness(x[order], other[0]).value == pytest.approx(metrics.sharpness(x, other[0]).value)
@@ -347,7 +347,7 @@ def test_sharpness_likeness_and_neighbours_of_a_set_with_itself(drawn, other):
 
 @FEW
 @given(images(), st.integers(2, 7), st.integers(0, 2**31))
-def test_stability_of_what_does_not_change_is_perfect(drawn, epochs, seed):
+def test_stability_of_constant_images_is_perfect(drawn, epochs, seed):
     x, labels, order = drawn
     still = metrics.stability(x.expand(epochs, *x.shape), labels.expand(epochs, -1), labels)
     assert {name: value.value for name, value in still.items()} == dict.fromkeys(still, 0)
@@ -361,7 +361,7 @@ def test_stability_of_what_does_not_change_is_perfect(drawn, epochs, seed):
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(1, 5))
-def test_as_many_of_each_class_are_the_first_of_each(labels, per_class):
+def test_same_count_per_class_is_balanced_and_keeps_labels(labels, per_class):
     labels = torch.tensor(labels)
     found = metrics.same_count_per_class(
         data.Images(torch.arange(len(labels)).float()[:, None], labels), per_class

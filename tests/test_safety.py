@@ -1,4 +1,4 @@
-"""Files from elsewhere: nothing in them is run, and none takes more memory than it has bytes."""
+"""Untrusted files: no code in them is run, and a size that they only claim is not allocated."""
 
 import ast
 import io
@@ -77,18 +77,18 @@ READERS = {
 
 @pytest.mark.parametrize("form", [as_pickle, as_torch, as_npy, as_npz], ids=lambda form: form.__name__)
 @pytest.mark.parametrize("name", READERS)
-def test_a_planted_pickle_is_not_run_wherever_it_lies(tmp_path, name, form):
+def test_a_planted_pickle_is_not_run_in_any_file(tmp_path, name, form):
     marker = tmp_path / "it was run"
     path = tmp_path / name
     path.write_bytes(form(Planted(marker)))
     with pytest.raises(UserError, match=name) as caught:
         READERS[name](path)
     assert not marker.exists()
-    assert len(str(caught.value).splitlines()) == 1 or name == "params.yaml"  # preflight.fail joins those
+    assert len(str(caught.value).splitlines()) == 1 or name == "params.yaml"  # preflight.fail joins its lines
 
 
 @pytest.mark.parametrize("form", [as_pickle, as_torch, as_npy, as_npz], ids=lambda form: form.__name__)
-def test_what_is_planted_would_be_run_by_whoever_unpickles(tmp_path, form):
+def test_the_planted_pickle_is_run_when_it_is_unpickled(tmp_path, form):
     marker = tmp_path / "it was run"
     buffer = io.BytesIO(form(Planted(marker)))
     if form is as_pickle:
@@ -101,7 +101,7 @@ def test_what_is_planted_would_be_run_by_whoever_unpickles(tmp_path, form):
     assert marker.exists()
 
 
-def test_no_code_of_ours_unpickles_or_runs_a_text(root):
+def test_the_package_does_not_unpickle_or_evaluate_text(root):
     modules, calls = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}, set()
     for path in [*root.glob("src/condgen/**/*.py"), *root.glob("stages/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -122,7 +122,7 @@ def test_no_code_of_ours_unpickles_or_runs_a_text(root):
 
 @contextmanager
 def at_most(size):
-    """The block must not have more than `size` bytes at a time, from Python or NumPy."""
+    """The block must not hold more than `size` bytes at a time from Python and NumPy."""
     tracemalloc.start()
     try:
         yield
@@ -132,7 +132,7 @@ def at_most(size):
 
 
 def claim(shape, dtype="|u1", content=b"few"):
-    """An npy file that says it is larger than it is."""
+    """An npy file that claims to be larger than it is."""
     buffer = io.BytesIO()
     header = {"shape": shape, "fortran_order": False, "descr": dtype}
     np.lib.format.write_array_header_1_0(buffer, header)
@@ -199,7 +199,7 @@ def test_weights_that_claim_to_be_large_get_no_memory(tmp_path, content):
         files.read_model(tmp_path)
 
 
-def test_a_header_that_is_nested_too_deeply_is_said_to_be_damaged(tmp_path):
+def test_a_header_that_is_nested_too_deeply_is_reported_as_damaged(tmp_path):
     text = b"{'descr': " + b"(" * 5000 + b"'|u1'"
     npz(tmp_path / "a.npz", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
     with pytest.raises(UserError, match=r"a\.npz is damaged"):

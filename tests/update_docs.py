@@ -1,7 +1,7 @@
 """Writes the tables of README.md and docs/*.md, and copies the pictures they show. `make docs` calls it.
 
-The numbers of the last run are copied to docs/results first and the tables are made from that copy: another
-machine's run changes data/metrics, but no page.
+The numbers of the last run are first copied to docs/results, and the tables are made from that copy. So a run
+on another machine changes data/metrics, but no page.
 """
 
 import csv
@@ -59,7 +59,7 @@ def verdict_cell(judged: Mapping[str, Any]) -> str:
 
 
 def verdicts_markdown(results: Mapping[str, Any], seeds: pooling.Row) -> str:
-    """A row for each claim, and whether several seeds agree: what the README has room for."""
+    """One row per claim, and whether several seeds agree, for the README."""
     lines = ["| The article says | Verdict | By |", "|---|---|---|"]
     for judged in results["claims"]:
         tests = []

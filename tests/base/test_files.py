@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, the same content gives the same bytes, and damage is said."""
+"""Files are written whole or not at all, equal content gives equal bytes, and damage is reported."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_path):
+def test_sweep_removes_only_the_unfinished_files_of_killed_processes(tmp_path):
     killed = subprocess.run(
         [sys.executable, "-c", "from condgen.base import files; print(files.unfinished('a'))"],
         cwd=ROOT / "src", capture_output=True, text=True, check=True,
@@ -50,13 +50,13 @@ def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_pat
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "below"])
     assert not list((tmp_path / "below").iterdir())
     for name in kept:
-        os.utime(tmp_path / name, (0, 0))  # nobody writes for years
+        os.utime(tmp_path / name, (0, 0))  # older than OLD_SECONDS
     files.sweep(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".a.x7_", ".gitignore", "below"]
 
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="no os.waitid")
-def test_what_a_killed_process_left_is_swept_before_its_parent_knows(tmp_path):
+def test_sweep_treats_a_zombie_as_ended(tmp_path):
     half = "from condgen.base import files; print(files.unfinished('a'), flush=True); "
     half += "import time; time.sleep(60)"
     with subprocess.Popen(
@@ -65,7 +65,7 @@ def test_what_a_killed_process_left_is_swept_before_its_parent_knows(tmp_path):
         left = tmp_path / f"{child.stdout.readline().strip()}x7_"
         left.write_bytes(b"half")
         files.sweep(tmp_path)
-        assert left.exists(), "it still writes"
+        assert left.exists(), "the process is still running"
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         files.sweep(tmp_path)
@@ -79,21 +79,21 @@ def test_permissions_are_those_of_an_ordinary_file(tmp_path):
     assert len(modes) == 1
 
 
-def test_the_same_arrays_are_the_same_bytes(tmp_path):
+def test_the_same_arrays_give_the_same_bytes(tmp_path):
     x = np.arange(1000, dtype=np.uint8)
     for name in ("a", "b"):
         files.write_npz(tmp_path / name, x=x, source=np.array("text"))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_they_are_the_same_bytes_with_every_python(tmp_path):
-    """DVC would train again for other bytes. NumPy's own archives differ between Python 3.11.2 and 3.11.7."""
+def test_an_archive_has_the_same_bytes_on_every_python(tmp_path):
+    """DVC retrains if bytes change. NumPy's own archives differ between Python 3.11.2 and 3.11.7."""
     files.write_npz(tmp_path / "a.npz", a=np.arange(3, dtype="u1"), b=np.array("text", dtype="<U4"))
     digest = hashlib.md5((tmp_path / "a.npz").read_bytes(), usedforsecurity=False).hexdigest()
     assert digest == "926440ac23e405b7ecd36c8ec481385a"
 
 
-def test_a_model_survives_the_way_through_its_files(tmp_path):
+def test_a_model_round_trips_through_its_files(tmp_path):
     state = {"w": torch.randn(3, 4), "b": torch.zeros(3)}
     files.write_model(tmp_path, state, {"hidden": 4})
     loaded, config = files.read_model(tmp_path)
@@ -102,19 +102,19 @@ def test_a_model_survives_the_way_through_its_files(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"\xff" * 100])
-def test_a_damaged_model_is_said_and_a_pickle_is_not_opened(tmp_path, content):
+def test_a_damaged_model_is_reported_and_a_pickle_is_not_loaded(tmp_path, content):
     (tmp_path / "model.safetensors").write_bytes(content)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         files.read_model(tmp_path)
 
 
-def test_not_a_number_is_refused_in_metrics(tmp_path):
+def test_nan_is_refused_in_metrics(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})
 
 
-def test_csv_rows_survive(tmp_path):
+def test_csv_rows_round_trip(tmp_path):
     rows = [{"epoch": 1, "loss": 0.25}, {"epoch": 2, "loss": 1e-9}]
     files.write_csv(tmp_path / "a.csv", rows)
     assert files.read_csv(tmp_path / "a.csv") == rows

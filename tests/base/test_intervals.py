@@ -1,4 +1,4 @@
-"""Intervals cover what they promise, and always come out the same."""
+"""Intervals have the coverage they state, and are deterministic."""
 
 import numpy as np
 import pytest
@@ -32,12 +32,12 @@ def test_a_share_is_the_mean_of_zeros_and_ones():
 
 
 @pytest.mark.parametrize("values", [[3.0], [3.0, 3.0, 3.0], [0.0]])
-def test_what_resampling_cannot_vary_has_no_interval(values):
+def test_a_single_value_or_equal_values_have_no_interval(values):
     value = intervals.mean(np.array(values))
     assert (value.low, value.value, value.high) == (None, values[0], None)
 
 
-def test_nothing_in_a_hundred_is_not_nothing_at_all():
+def test_all_zeros_and_all_ones_have_a_wilson_interval():
     none, all_of_them = intervals.mean(np.zeros(100)), intervals.mean(np.ones(100))
     assert none.low == pytest.approx(0, abs=1e-9)
     assert 0.03 < none.high < 0.04  # Wilson: z^2 / (n + z^2)

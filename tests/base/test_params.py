@@ -34,7 +34,7 @@ def edit(root, tmp_path):
     return write
 
 
-def test_the_file_as_committed_is_valid(root):
+def test_the_committed_file_is_valid(root):
     preflight.check_params(root / "params.yaml")
 
 
@@ -103,7 +103,7 @@ REFUSED = ["[", "2020-99-99", "*none", "!!python/name:os.system", "1\nx: 2", "1\
 
 
 @pytest.mark.parametrize("value", [*SAME, *REFUSED])
-def test_a_value_means_the_same_as_to_dvc_or_is_refused_by_both(tmp_path, value):
+def test_a_value_is_read_as_dvc_reads_it_or_refused_by_both(tmp_path, value):
     path = tmp_path / "params.yaml"
     path.write_text(f"x: {value}\n")
     if value in SAME:
@@ -118,7 +118,7 @@ def test_a_value_means_the_same_as_to_dvc_or_is_refused_by_both(tmp_path, value)
 
 
 @pytest.mark.parametrize("value", ["010", "00", "-010", "+07", "09", "0_1", "!!int '010'"])
-def test_a_leading_zero_is_refused_because_it_is_another_number_in_yaml_1_1(root, tmp_path, value):
+def test_a_leading_zero_is_refused_because_yaml_1_1_reads_another_number(root, tmp_path, value):
     path = tmp_path / "params.yaml"
     path.write_text((root / "params.yaml").read_text().replace("\nseed: 0 ", f"\nseed: {value} "))
     digits = value.removeprefix("!!int ").strip("'")
@@ -147,14 +147,14 @@ def test_what_dvc_exp_run_writes_for_a_small_number_is_a_number(root, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "", "\x00", "3"])
-def test_a_file_that_is_no_mapping_is_said_to_be_none(tmp_path, text):
+def test_a_file_that_is_not_a_mapping_is_refused(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=r"is not YAML|but must hold named sections"):
         params.read(cvae.CVAEParams, path)
 
 
-def test_a_missing_file_is_said_to_be_missing(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="is missing"):
         params.read_seed(tmp_path / "params.yaml")
 
@@ -181,7 +181,7 @@ def test_flat_names_every_value(root):
     ],
     ids=lambda value: value[:20],
 )
-def test_what_yaml_or_python_choke_on_is_one_short_line(tmp_path, text, said):
+def test_what_yaml_or_python_cannot_parse_is_one_short_line(tmp_path, text, said):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError) as caught:
         preflight.check_params(tmp_path / "params.yaml")
@@ -191,6 +191,6 @@ def test_what_yaml_or_python_choke_on_is_one_short_line(tmp_path, text, said):
     assert len(line) < 600
 
 
-def test_a_model_that_is_served_needs_no_yaml(root):
+def test_importing_the_models_does_not_import_yaml(root):
     code = "import sys, condgen.models.cvae, condgen.models.cgan; sys.exit('ruamel.yaml' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=root / "src", check=True)

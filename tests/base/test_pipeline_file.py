@@ -1,4 +1,4 @@
-"""dvc.yaml is the one answer to which code made a result."""
+"""dvc.yaml decides which code a result depends on."""
 
 import shutil
 
@@ -28,14 +28,14 @@ def digests():
 
 
 def changed(repository, name):
-    """Stages whose code is another after an edit of this file."""
+    """The stages whose code digest changes when this file is edited."""
     before = digests()
     (path,) = (repository / "src/condgen").rglob(name)
     path.write_text(path.read_text() + "# edited\n")
     return {stage for stage, digest in digests().items() if digest != before[stage]}
 
 
-def test_an_edit_of_the_report_changes_no_training_and_of_a_loss_its_own(repository):
+def test_an_edit_changes_only_the_stages_that_use_the_file(repository):
     assert changed(repository, "report.py") == {"sample", "evaluate"}
     assert changed(repository, "metrics.py") == {"evaluate"}
     assert "train_cvae" in changed(repository, "cvae.py")
@@ -43,7 +43,7 @@ def test_an_edit_of_the_report_changes_no_training_and_of_a_loss_its_own(reposit
     assert changed(repository, "delivery.py") == set(), "tracking changes no output"
 
 
-def test_code_is_known_by_content_and_not_by_place_or_time(repository, root, monkeypatch):
+def test_the_code_digest_depends_on_content_and_not_on_path_or_time(repository, root, monkeypatch):
     here = digests()
     (repository / "src/condgen/__pycache__").mkdir(exist_ok=True)
     (repository / "src/condgen/__pycache__/cvae.pyc").write_text("compiled")

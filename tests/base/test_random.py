@@ -1,4 +1,4 @@
-"""Every random number depends on (seed, stream, epoch), on each of them, and on nothing else."""
+"""Every random number depends on seed, stream and epoch, and on nothing else."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_a_dropout_mask_drops_its_share_and_keeps_the_mean(rate, gen):
 
 
 def test_masks_of_an_accelerator_drop_the_same_share(gen, monkeypatch):
-    class Elsewhere:  # a generator that says it is not on the CPU; torch.rand draws there all the same
+    class Elsewhere:  # claims not to be on the CPU; torch.rand is replaced below
         device = torch.device("meta")
 
     drawn = torch.rand(400, 500, generator=gen)
@@ -50,8 +50,8 @@ def test_masks_of_an_accelerator_drop_the_same_share(gen, monkeypatch):
     assert float(mask.max()) == pytest.approx(1 / 0.75)
 
 
-def test_dropout_masks_of_neighbours_are_independent(gen):
+def test_dropout_masks_of_different_units_are_independent(gen):
     mask = (dropout_mask(0.5, (1000, 128), gen) > 0).double()
     correlation = torch.corrcoef(mask.T) - torch.eye(128)
-    # The largest of 8,128 correlations of fair coins, tossed 1,000 times, is below 0.16 but for one in 10^3.
+    # 8,128 correlations of 1,000 coin tosses: the largest exceeds 0.16 in about 3 of 1,000 draws.
     assert float(correlation.abs().max()) < 0.16

@@ -1,5 +1,5 @@
-"""`make bench`: how fast training is beside the usual loop and beside its matrix products alone, and what
-everything around training costs. A report, not a test; prints it, and writes latest.json beside this file.
+"""`make bench`: training speed against the usual PyTorch loop and the matmul limit, and the overhead of the
+pipeline around training. A report, not a test: prints it and writes latest.json beside this file.
 """
 
 import argparse
@@ -35,12 +35,12 @@ from condgen.sampling import drawing
 
 LATEST = HERE / "latest.json"
 MODELS = ("cvae", "cgan", "classifier")
-WAITING_SECONDS = 4  # of training, for each way of waiting
+WAITING_SECONDS = 4  # of training, for each wait policy
 ONE_EPOCH = {"classifier.epochs": 1, "cvae.epochs": 1, "cgan.epochs": 1, "per_class": 1000}
 
 
 class Ours:
-    """A training of this project, an epoch a call."""
+    """A training of this project; epoch() trains one epoch and returns its seconds."""
 
     def __init__(self, name: str, split: data.Split):
         self.name, self.split = name, split
@@ -51,7 +51,7 @@ class Ours:
         return len(self.split.train) / self.progress.images_per_second
 
     def step(self) -> None:
-        """One step on a batch, for its matrix products."""
+        """One step on one batch, to record its matrix products."""
         b, train = self.p.batch_size, self.split.train
         kind, state = ours.MODULES[self.name], self.state
         kind.train_step(state.model, state.optimizers, train.x[:b], train.y[:b], torch.Generator(), self.p)
@@ -75,7 +75,7 @@ def machine() -> dict:
 
 
 def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
-    """Images a second of the usual loop and of ours, in turn, and of the matrix products alone."""
+    """Images per second of the usual loop and of ours, measured in turn, and the matmul limit."""
     kind = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name]
     p = ours.parameters(name)
     contenders = {"usual": kind(p, folder, len(split.validation)), "ours": Ours(name, split)}
@@ -100,7 +100,7 @@ def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
 
 
 def waiting(rounds: int) -> dict:
-    """Images a second of the CGAN's step, alone and beside busy processes, by how OpenMP's threads wait."""
+    """Images per second of the CGAN's step by OpenMP wait policy, alone and beside two busy processes."""
     ways: dict[str, dict[str, str]] = {"default": {}, "condgen": preflight.WAITING}
     clean = {k: v for k, v in os.environ.items() if k not in preflight.WAITING}
     found: dict[str, dict[str, list[float]]] = {"alone": {}, "busy": {}}
@@ -124,8 +124,8 @@ def waiting(rounds: int) -> dict:
 
 
 def around(folder: Path) -> dict:
-    """A real `dvc repro` with an epoch a model: each stage's seconds outside its run, its peak memory, and
-    `dvc repro` with nothing to do beside `dvc status`."""
+    """A `dvc repro` with one epoch per model: each stage's seconds outside its MLflow run, peak memory, and
+    the time of `dvc repro` with nothing to do and of `dvc status`."""
     source = "mirrors" if os.environ.get("MNIST_MIRROR") else "bundled"
     clone = Clone(ROOT, folder, source=source, **{key.replace(".", "__"): v for key, v in ONE_EPOCH.items()})
     if source == "mirrors":
@@ -188,25 +188,25 @@ def around(folder: Path) -> dict:
 
 def report(results: dict) -> str:
     lines = [
-        "images a second, medians:",
-        f"{'':12}{'usual':>10}{'ours':>10}{'ratio':>8}{'sgemm':>12}{'of sgemm':>10}",
+        "images per second, medians:",
+        f"{'':12}{'usual':>10}{'ours':>10}{'ratio':>8}{'matmul limit':>14}{'% of limit':>12}",
     ]
     for name in MODELS:
         r = results["training"][name]
         lines.append(
             f"{name:12}{r['usual_images_per_second']:10,.0f}{r['images_per_second']:10,.0f}{r['ratio']:8.2f}"
-            f"{r['sgemm_gflops']:6,.0f} GF/s{100 * r['fraction_of_sgemm']:8.0f} %"
+            f"{r['sgemm_gflops']:9,.0f} GF/s{100 * r['fraction_of_sgemm']:12.0f}"
         )
     lines.append("memory of training, MB (after the second epoch, after the last, peak):")
     for name in MODELS:
         m = results["memory"][name]
         after = m["after_epoch_mb"]
         lines.append(f"{name:12}{after[1]:10,.0f}{after[-1]:10,.0f}{m['peak_mb']:10,.0f}")
-    lines.append("images a second of the CGAN's step, by how OpenMP's threads wait:")
+    lines.append("CGAN step, images per second, by OpenMP wait policy:")
     for place, rates in results["waiting"].items():
         lines.append(f"{place:12}" + "".join(f"{way:>12} {rate:8,.0f}" for way, rate in rates.items()))
     a = results["around"]
-    lines.append(f"seconds of each stage outside its run ({a['images']}):")
+    lines.append(f"seconds of each stage outside its MLflow run ({a['images']}):")
     lines += [f"{name:18}{value:6.1f}" for name, value in a["seconds_outside"].items()]
     lines.append(f"{'sum':18}{sum(a['seconds_outside'].values()):6.1f}")
     lines.append(
@@ -221,10 +221,10 @@ def report(results: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="epochs of each contender, in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="epochs to measure of each loop, in turn")
     options = parser.parse_args()
-    # For both: OpenMP's threads and malloc's heap are shared in a process, and whether the threads flush
-    # denormals cannot be changed once they run. So the usual loop is spared what can slow it down.
+    # Both loops use our settings: a process has one OpenMP pool and one heap, and running threads keep their
+    # denormal mode. So the usual loop is measured without these slowdowns.
     choose_device(params.read_threads(ours.PARAMS))
     split = ours.load()
     results = {

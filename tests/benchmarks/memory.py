@@ -1,4 +1,4 @@
-"""The memory of one training: a process of its own, which imports no more than a stage does.
+"""Measures the memory of one training in a process that imports no more than a stage does.
 
 Prints one line of JSON: resident memory after each epoch and the peak, in MB. `make bench` calls it.
 """
@@ -28,7 +28,7 @@ def main(name: str) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory this process has had. getrusage's would be that of the process that started it."""
+    """The peak memory of this process. getrusage would include that of the process that started it."""
     try:
         return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
     except OSError:

@@ -1,4 +1,4 @@
-"""This project's trainings by name, as `make bench` runs them: without MLflow, without files."""
+"""This project's trainings by name, as `make bench` runs them: without MLflow and without files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ SECTIONS = {"cvae": cvae.CVAEParams, "cgan": cgan.CGANParams, "classifier": clas
 
 
 class Training(NamedTuple):
-    """A training that has begun; asking `epochs` for the next trains it."""
+    """A training in progress; `next(epochs)` trains the next epoch."""
 
     p: Section
     state: training_state.State
@@ -32,7 +32,7 @@ def parameters(name: str) -> Section:
 
 
 def load() -> data.Split:
-    """The data set of the pipeline: `make repro` or `dvc repro download` has made it."""
+    """The pipeline's data set, which `make repro` or `dvc repro download` must have made."""
     return data.load(ROOT / "data/dataset.npz", params.read(data.SplitParams, PARAMS))
 
 

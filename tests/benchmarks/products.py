@@ -1,4 +1,4 @@
-"""The matrix products of a training step, alone: the speed that no arrangement of them can beat."""
+"""The matmul limit: the time that the matrix products of a training step take by themselves."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ Product = tuple[int, int, int]  # [m, k] @ [k, n]
 
 
 class Recorder(TorchDispatchMode):
-    """Notes the size and layout of every matrix product that runs; a convolution counts as its products."""
+    """Records the size and layout of every matrix product; a convolution counts as its im2col products."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,18 +35,18 @@ class Recorder(TorchDispatchMode):
 
 
 def _alike(matrix: torch.Tensor) -> torch.Tensor:
-    """Another matrix of this size, stored by rows or by columns as this one."""
+    """A random matrix of the same shape and storage order (row- or column-major)."""
     m, n = matrix.shape
     return torch.randn(n, m).t() if matrix.stride(0) == 1 and m > 1 else torch.randn(m, n)
 
 
 def _unfolded(output: torch.Tensor, weight: torch.Tensor) -> Product:
-    """The product that a convolution is when its input is unfolded (im2col)."""
+    """The size of a convolution's matrix product when its input is unfolded (im2col)."""
     return output.shape[0] * output.shape[2] * output.shape[3], weight[0].numel(), len(weight)
 
 
 def measure(step: Callable[[], object], rounds: int, steps: int) -> tuple[float, float]:
-    """(seconds of a step's products, floating point operations of a step), the median of `rounds`."""
+    """(seconds, floating-point operations) of a step's products; seconds are the median of `rounds`."""
     with Recorder() as recorder:
         step()
     pairs = [(a, b, torch.empty(a.shape[0], b.shape[1])) for a, b in recorder.products]

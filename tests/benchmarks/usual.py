@@ -1,7 +1,7 @@
-"""The usual PyTorch loop, as tutorials have it, on our networks: what `make bench` compares ours with.
+"""The usual PyTorch loop, as in tutorials, on our networks: the baseline of `make bench`.
 
-torchvision's data set, ToTensor, a DataLoader with its defaults, torch.optim.Adam with its defaults,
-functional dropout, a loss read after every step. Each class trains one epoch a call and returns seconds.
+torchvision's data set, ToTensor, a DataLoader and torch.optim.Adam with their defaults, functional dropout,
+`loss.item()` after every step. `epoch()` trains one epoch and returns its seconds.
 """
 
 import time

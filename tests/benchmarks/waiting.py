@@ -1,7 +1,7 @@
-"""How fast the CGAN trains, for a few seconds, in a process of its own: OpenMP reads its environment once.
+"""Measures the CGAN's training speed in its own process: OpenMP reads its environment once.
 
-Prints images a second. `make bench` calls it with different environments, alone and beside busy processes. By
-hand: `GOMP_SPINCOUNT=1000 python tests/benchmarks/waiting.py 5`.
+Prints images per second. `make bench` calls it with different environments, alone and beside busy processes.
+By hand: `GOMP_SPINCOUNT=1000 python tests/benchmarks/waiting.py 5`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The split, the labels, the batches, and the way from bytes to numbers and back."""
+"""The split, the labels, the batches, and the conversion between bytes and floats."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def save(path, n_train=100, n_test=20, **changed):
     return path
 
 
-def test_the_first_training_images_validate(tmp_path):
+def test_the_first_training_images_are_the_validation_set(tmp_path):
     split = data.load(save(tmp_path / "x.npz"), data.SplitParams(validation=7))
     assert (len(split.validation), len(split.train), len(split.test)) == (7, 93, 20)
     assert torch.allclose(split.validation.x[:, 0] * 255, torch.arange(7.0))
@@ -54,13 +54,13 @@ def test_the_articles_split_of_the_full_set(tmp_path, root):
         {"source": None},
     ],
 )
-def test_what_is_no_such_data_set_is_refused(tmp_path, changed):
+def test_arrays_of_a_wrong_type_shape_or_value_are_refused(tmp_path, changed):
     with pytest.raises(UserError, match=r"x\.npz"):
         data.load(save(tmp_path / "x.npz", **changed), data.SplitParams(validation=5))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", None])
-def test_a_damaged_or_missing_file_is_said_in_one_line(tmp_path, content):
+def test_a_damaged_or_missing_file_is_reported(tmp_path, content):
     path = tmp_path / "x.npz"
     if content is not None:
         path.write_bytes(content)
@@ -68,7 +68,7 @@ def test_a_damaged_or_missing_file_is_said_in_one_line(tmp_path, content):
         data.load(path, data.SplitParams(validation=5))
 
 
-def test_a_planted_pickle_is_not_opened(tmp_path):
+def test_a_planted_pickle_is_not_loaded(tmp_path):
     path = tmp_path / "x.npz"
     save(path, source=None)
     np.savez(path, **dict(np.load(path)), source=np.array([{"a": 1}], dtype=object))
@@ -76,14 +76,14 @@ def test_a_planted_pickle_is_not_opened(tmp_path):
         data.load(path, data.SplitParams(validation=5))
 
 
-def test_every_byte_survives_the_way_to_float_and_back():
+def test_every_byte_round_trips_through_float():
     images = np.arange(256, dtype=np.uint8).repeat(784).reshape(-1, 28, 28)
     x = data.to_float(images)
     assert (float(x.min()), float(x.max())) == (0, 1)
     assert np.array_equal(data.to_uint8(x), images)
 
 
-def test_a_drawn_value_goes_to_the_nearest_level():
+def test_a_drawn_value_is_rounded_to_the_nearest_byte():
     x = torch.tensor([[0.0, 0.4, 0.6, 1.4, 254.6, 254.4] + [0.0] * 778]) / 255
     assert data.to_uint8(x).ravel()[:6].tolist() == [0, 0, 1, 1, 255, 254]
 
@@ -95,7 +95,7 @@ def test_one_hot_marks_the_label_and_nothing_else():
     assert torch.equal(y.sum(dim=1), torch.ones(3))
 
 
-def test_an_epoch_of_batches_is_each_image_once_with_its_own_label(gen):
+def test_an_epoch_of_batches_has_each_image_once_with_its_label(gen):
     x, y = torch.arange(23.0).unsqueeze(1), torch.arange(23)
     batches = list(data.batches(x, y, 5, gen))
     assert [len(b) for b, _ in batches] == [5, 5, 5, 5, 3]

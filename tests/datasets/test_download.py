@@ -1,4 +1,4 @@
-"""The data set arrives from a folder, a server or the package, whole and checked, or the reason is said."""
+"""The data set comes from a folder, a server or a package, whole and verified, or an error says why not."""
 
 import base64
 import gzip
@@ -31,7 +31,7 @@ def idx(array):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """A folder that serves a tiny MNIST, and a torchvision that expects just those files and no mirror."""
+    """A folder with a tiny MNIST. torchvision is patched to expect these files and has no working mirror."""
     rng = np.random.default_rng(0)
     arrays = {
         "train-images-idx3-ubyte": rng.integers(0, 256, (30, 28, 28), dtype=np.uint8),
@@ -47,7 +47,7 @@ def mirror(tmp_path, monkeypatch):
         (folder / f"{name}.gz").write_bytes(content)
         resources.append((f"{name}.gz", hashlib.md5(content).hexdigest()))
     monkeypatch.setattr(datasets.MNIST, "resources", resources)
-    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nothing listens there
     return folder
 
 
@@ -178,7 +178,7 @@ def test_a_bad_mirror_is_passed_over_with_a_line_that_says_why(
     assert said in lines[0]
 
 
-def test_what_one_mirror_served_whole_is_not_fetched_again(mirror, serve, monkeypatch):
+def test_a_file_fetched_from_one_mirror_is_not_fetched_from_the_next(mirror, serve, monkeypatch):
     asked = []
 
     def half(request, name):
@@ -193,7 +193,7 @@ def test_what_one_mirror_served_whole_is_not_fetched_again(mirror, serve, monkey
     assert asked == ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
 
 
-def test_mirrors_only_names_each_mirror_and_why_it_failed(mirror, serve, monkeypatch, tmp_path):
+def test_without_a_working_mirror_the_error_says_why_each_failed(mirror, serve, monkeypatch, tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         down = f"http://127.0.0.1:{unused.getsockname()[1]}/"
@@ -209,7 +209,7 @@ def test_mirrors_only_names_each_mirror_and_why_it_failed(mirror, serve, monkeyp
     assert "Set MNIST_MIRROR" in text
 
 
-def test_auto_falls_back_loudly_and_says_how_to_get_the_full_set(mirror, tmp_path, capsys):
+def test_auto_falls_back_with_a_warning_that_says_how_to_get_the_full_set(mirror, tmp_path, capsys):
     arrays = get(str(tmp_path), source="auto")
     out = capsys.readouterr().out
     assert "WARNING" in out
@@ -231,7 +231,7 @@ def test_the_bundled_digits_are_balanced_and_disjoint():
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/mnist", "ftp://example.org/mnist"])
-def test_an_address_of_another_kind_is_said_to_be_one(mirror, address):
+def test_an_address_of_an_unsupported_kind_is_refused(mirror, address):
     with pytest.raises(UserError, match="must be an http://, https:// or file:// address, or a folder"):
         get(address)
 
@@ -265,7 +265,7 @@ def test_a_login_in_an_address_is_used_and_not_shown(mirror, serve, capsys):
     assert not {"joe", "p%40ss", "p@ss", "wrong"} & set(re.split(r"[/:@ ]", out + str(caught.value)))
 
 
-def test_importing_the_parameters_of_this_stage_takes_no_torchvision(root):
+def test_importing_the_download_parameters_does_not_import_torchvision(root):
     code = "import sys, condgen.datasets.download; sys.exit('torchvision' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=root / "src", check=True)
 
@@ -277,17 +277,17 @@ def test_other_data_sets_have_no_bundled_images(source, tmp_path, monkeypatch):
         get(str(tmp_path), source=source, dataset="FashionMNIST")
 
 
-def test_a_mirror_of_another_data_set_is_not_taken_for_this_one(mirror, monkeypatch):
+def test_a_mirror_of_another_data_set_is_refused(mirror, monkeypatch):
     monkeypatch.setattr(datasets.KMNIST, "mirrors", [])
     with pytest.raises(UserError, match="is corrupt: its MD5 is not"):
         get(str(mirror), dataset="KMNIST")
 
 
-@pytest.mark.skipif("MNIST_MIRROR" not in os.environ, reason="MNIST_MIRROR names no mirror of the real files")
+@pytest.mark.skipif("MNIST_MIRROR" not in os.environ, reason="MNIST_MIRROR is not set")
 def test_the_real_files(root, tmp_path):
     arrays = get(os.environ["MNIST_MIRROR"], root=root, timeout=20)
     assert arrays["x_train"].shape == (60_000, 28, 28)
     assert arrays["x_test"].shape == (10_000, 28, 28)
-    # The first labels of MNIST, as everybody knows them.
+    # The well-known first labels of MNIST.
     assert arrays["y_train"][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert str(arrays["source"]) == "MNIST, all 70,000 images"

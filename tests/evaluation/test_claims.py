@@ -35,7 +35,7 @@ def test_the_verdict_follows_the_rule(outcomes, verdict):
     assert claims.verdict(outcomes) == verdict
 
 
-def test_where_nothing_can_be_told_the_reason_is():
+def test_an_undecided_verdict_has_a_reason():
     assert claims.reason(["met", "refuted"]) == "the measures disagree"
     assert claims.reason(["met", "open"]) == "intervals overlap"
     assert claims.reason(["met", "met"]) == claims.reason(["refuted"]) == ""
@@ -64,7 +64,7 @@ def test_made_up_models_are_judged_as_a_reader_would():
     assert verdicts == ["holds"] * 4
     swapped = [j["verdict"] for j in claims.judge({"cvae": lively, "cgan": steady, "real": real})]
     assert swapped[:3] == ["does not hold", "holds", "does not hold"]
-    assert swapped[3] == "cannot tell", "it obeys better than the other model, but less than real digits"
+    assert swapped[3] == "cannot tell", "more accurate than the other model, but less than real digits"
 
 
 def test_an_unmeasured_metric_leaves_the_claim_open():

@@ -12,7 +12,7 @@ from condgen.evaluation import likelihood
 
 
 def test_it_agrees_with_scipy(gen):
-    # Not with scikit-learn's KernelDensity: its tree gives up digits in 20 dimensions.
+    # Not scikit-learn's KernelDensity: its tree loses precision in 20 dimensions.
     samples, x = torch.rand(300, 20, generator=gen), torch.rand(50, 20, generator=gen)
     for sigma in (0.1, 0.3, 1.0):
         each = norm.logpdf(x.numpy()[:, None].astype(float), samples.numpy()[None].astype(float), sigma)
@@ -33,13 +33,13 @@ def test_the_density_integrates_to_one():
     assert float(torch.trapezoid(density, x[:, 0].double())) == pytest.approx(1, abs=1e-6)
 
 
-def test_the_width_is_chosen_on_validation_images_and_the_error_is_that_of_the_mean(gen):
+def test_the_width_is_chosen_on_validation_images_and_the_error_is_the_standard_error(gen):
     samples, validation, test = (torch.randn(n, 5, generator=gen) * 0.5 for n in (2000, 500, 1000))
     value, error, sigma = likelihood.parzen(samples, validation, test)
     by_sigma = {s: float(likelihood.log_density(samples, validation, [s]).mean()) for s in likelihood.SIGMAS}
     assert sigma == max(by_sigma, key=by_sigma.get)
     assert likelihood.SIGMAS[0] < sigma < likelihood.SIGMAS[-1], "the best width is inside the range tried"
-    # The entropy of the true density is the most that can be reached.
+    # The negative entropy of the true density is an upper bound.
     assert value.value < -5 * (0.5 * math.log(2 * math.pi * math.e) + math.log(0.5)) + 3 * error
     assert value.high - value.low == pytest.approx(2 * 1.96 * error, rel=0.15)
 
@@ -52,7 +52,7 @@ def test_samples_like_the_test_images_are_likelier_than_a_collapsed_set(gen):
     assert good.value > bad.value
 
 
-def test_widths_together_are_each_width_alone(gen):
+def test_several_widths_at_once_give_the_same_as_each_alone(gen):
     samples, x = torch.rand(300, 20, generator=gen), torch.rand(likelihood.BLOCK + 50, 20, generator=gen)
     together = likelihood.log_density(samples, x, [0.1, 0.5])
     for row, sigma in zip(together, (0.1, 0.5), strict=True):

@@ -1,4 +1,4 @@
-"""The numbers mean what they say, and agree with an independent computation on the same arrays."""
+"""Metrics have their expected values on known inputs, and agree with independent computations."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def cluster(gen, n=600, d=16, scale=1.0, shift=0.0):
     return torch.randn(n, d, generator=gen) * scale + shift
 
 
-def test_class_accuracy_of_obedient_samples_is_one_and_of_shuffled_labels_a_tenth(gen):
+def test_class_accuracy_is_one_for_right_labels_and_a_tenth_for_shuffled_labels(gen):
     labels = data.every_class(500)
     accuracy, by_class = metrics.class_accuracy(logits_for(labels), labels)
     assert accuracy.value == 1
@@ -78,7 +78,7 @@ def test_the_frechet_distance_is_exact_far_from_the_origin(gen):
     assert metrics.frechet_distance(x + 3000, 2 * y + 3000).value == pytest.approx(near, rel=1e-6)
 
 
-def test_the_frechet_distance_stands_features_with_dead_units(gen):
+def test_the_frechet_distance_works_with_singular_covariances(gen):
     x, y = cluster(gen, 300).relu(), cluster(gen, 300).relu()
     x[:, :8] = y[:, :8] = 0  # relu features that never fire make the covariance singular
     assert 0 <= metrics.frechet_distance(x, y).value < 1
@@ -114,11 +114,11 @@ def test_a_tight_cluster_inside_a_wide_one_is_precise_and_covers_little(gen):
     assert wide["recall"].value > 0.9
 
 
-def test_another_draw_of_the_same_distribution_is_the_ceiling(gen):
+def test_two_draws_of_one_distribution_have_the_expected_density_and_coverage(gen):
     found = metrics.neighbourhoods(cluster(gen, 1000), cluster(gen, 1000))
     assert found["density"].value == pytest.approx(1, abs=0.1)
     assert found["coverage"].value > 0.9
-    # E[coverage] = 1 - C(n-1, k) ... = 1 - 1/2^k for equally many images (Naeem et al. 2020, lemma 2).
+    # E[coverage] approaches 1 - 1/2^k for equally many images (Naeem et al. 2020, lemma 2).
     assert found["coverage"].value == pytest.approx(1 - 0.5**metrics.NEAREST, abs=0.03)
 
 
@@ -193,7 +193,7 @@ def test_sharpness_agrees_with_scipy(split):
     assert value.value == pytest.approx(np.mean(expected) / np.mean(below), rel=1e-4)
 
 
-def test_pictures_that_stand_still_are_stable_and_flicker_is_not():
+def test_constant_pictures_are_stable_and_flickering_ones_are_not():
     still = torch.full((9, 20, 784), 0.5)
     read = torch.zeros(9, 20, dtype=torch.int64)
     found = metrics.stability(still, read, read[0])
@@ -207,7 +207,7 @@ def test_pictures_that_stand_still_are_stable_and_flicker_is_not():
     assert found["accuracy_change"].value == 1, "all right, all wrong, all right"
 
 
-def test_accuracy_can_stand_still_while_readings_change():
+def test_accuracy_can_stay_constant_while_readings_change():
     read = torch.zeros(9, 2, dtype=torch.int64)
     read[::2, 0] = read[1::2, 1] = 1  # each epoch one of the two is right, in turn
     found = metrics.stability(torch.zeros(9, 2, 784), read, torch.tensor([1, 1]))
@@ -235,7 +235,7 @@ def test_the_nearest_image_is_found(gen):
     assert float(distances.max()) == pytest.approx(0.001 * 28, rel=0.05)
 
 
-def test_real_images_are_the_first_of_every_class_and_no_more_than_the_rarest_has(split):
+def test_same_count_per_class_takes_the_first_images_limited_by_the_rarest_class(split):
     some = metrics.same_count_per_class(split.train, 50)
     assert torch.equal(some.y, data.every_class(50))
     assert torch.equal(some.x[350], split.train.x[split.train.y == 7][0])
@@ -243,7 +243,7 @@ def test_real_images_are_the_first_of_every_class_and_no_more_than_the_rarest_ha
     assert len(metrics.same_count_per_class(split.train, 10_000)) == 10 * rarest
 
 
-def test_every_number_of_a_set_is_a_described_metric(split, gen):
+def test_every_number_of_a_set_is_in_the_catalog(split, gen):
     drawn = metrics.same_count_per_class(split.train, 20)
     features = torch.randn(200, 8, generator=gen)
     values, by_class = metrics.measure_images(drawn, features, logits_for(drawn.y), split.test, features)

@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage and the Vendi score: what they mean, and that others get the same."""
+"""Precision, recall, density, coverage and the Vendi score: meaning and agreement with other packages."""
 
 import os
 import subprocess
@@ -73,7 +73,8 @@ def test_the_numbers_are_those_of_prdc(name):
 
 @pytest.mark.parametrize("name", SETS)
 def test_precision_and_recall_are_those_of_torch_fidelity(name):
-    # In float64: it forms distances by products, and counts a ball's surface, which only ties lie on.
+    # float64, because torch-fidelity takes distances from matrix products. It counts points on a ball's
+    # surface as inside, which matters only for ties.
     samples, real = (x.double() for x in SETS[name])
     theirs = prc_features_to_metric(samples, real, prc_neighborhood=K, prc_batch_size=10_000, verbose=False)
     found = values(samples, real)
@@ -86,23 +87,23 @@ def test_the_effective_number_is_that_of_vendi_score(name):
     assert metrics.effective_number(ROWS[name]) == pytest.approx(VENDI[name], rel=1e-9)
 
 
-def test_a_set_agrees_with_itself_wherever_it_lies():
+def test_a_set_compared_with_itself_scores_one_at_any_offset_and_scale():
     x = normal(31, 300, 8)
     for moved in (x, x + 1000, 1e-3 * x, 1e4 * x):
         # A ball holds its own centre and 4 neighbours; the 5th lies on its surface.
         assert values(moved, moved) == {"precision": 1, "recall": 1, "density": 1, "coverage": 1}
 
 
-def test_far_from_the_origin_no_digit_is_lost():
+def test_no_precision_is_lost_far_from_the_origin():
     # Differences of these numbers are exact in float32, products of them are not even in float64.
     grid = torch.from_numpy(np.random.default_rng(32).integers(0, 64, (2, 200, 3)) / 64.0).float()
     samples, real = grid
     assert values(samples + 2**16, real + 2**16) == values(samples, real)
 
 
-def test_collapsed_samples_have_balls_that_hold_nothing():
+def test_identical_samples_have_empty_balls():
     real = normal(33, 100, 8)
-    same = real[:1].repeat(50, 1)  # ten times as many as k: their radius is 0
+    same = real[:1].repeat(50, 1)  # more than k equal samples: their radius is 0
     balls, recalled, covered = count_neighbours(same, real, K)
     assert balls.unique().numel() == 1, "equal samples lie in the same balls"
     assert balls[0] >= 1
@@ -125,8 +126,8 @@ def test_neither_blocks_nor_the_order_of_rows_matter(name):
     assert torch.equal(covered, whole.covered[j])
 
 
-def test_it_is_exact_between_ties():
-    """Points of a small grid, where most distances occur many times, against whole numbers."""
+def test_ties_are_counted_exactly():
+    """On a small grid, where most distances are ties, the counts are those of integer arithmetic."""
     samples, real = np.random.default_rng(34).integers(0, 6, (2, 150, 3))
     squared = lambda a, b: ((a[:, None] - b[None]) ** 2).sum(axis=2)  # noqa: E731
     radius = lambda a: np.sort(squared(a, a), axis=1)[:, K]  # noqa: E731
@@ -147,7 +148,7 @@ def test_density_has_an_interval_over_samples():
 
 
 def test_memory_grows_with_a_block_not_with_all_pairs(root):
-    """In a process of its own, where the peak is its own: 12,000 x 12,000 distances would be 1.2 GB."""
+    """In its own process, to measure its own peak: 12,000 x 12,000 distances would be 1.2 GB."""
     script = """
 import resource, sys, torch
 from condgen.evaluation.neighbourhoods import count_neighbours

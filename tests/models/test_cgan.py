@@ -1,4 +1,4 @@
-"""The CGAN's losses mean what the papers say, each step moves its own network, labels reach both."""
+"""The CGAN's losses are the papers', each step trains its own network, and both see the labels."""
 
 import copy
 import math
@@ -22,7 +22,7 @@ def model(cgan_params):
     return cgan.build(cgan_params, seed=0)
 
 
-def test_an_undecided_discriminator_costs_the_values_of_the_paper():
+def test_with_an_undecided_discriminator_the_losses_have_the_papers_values():
     # D = 1/2 everywhere is the optimum against a perfect generator: the game is then worth -log 4.
     zero = torch.zeros(3)
     torch.testing.assert_close(cgan.discriminator_loss(zero, zero, smooth=0), torch.full((3,), 2 * LN2))
@@ -49,7 +49,7 @@ def test_smoothing_is_one_sided():
     assert bool((on_fake.diff() > 0).all())
 
 
-def test_both_generator_losses_pull_the_same_way_and_only_min_max_saturates():
+def test_both_generator_losses_have_the_same_direction_and_only_min_max_saturates():
     logit = torch.tensor([-6.0], requires_grad=True)  # a discriminator that is sure of a fake
     slopes = {
         form: float(torch.autograd.grad(cgan.generator_loss(logit, form).sum(), logit)[0])
@@ -94,7 +94,7 @@ def test_a_step_is_one_discriminator_step_then_one_generator_step(model, cgan_pa
 
 @pytest.mark.parametrize("loss", ["discriminator_loss", "generator_loss"])
 def test_training_follows_the_loss_functions(split, cgan_params, monkeypatch, loss):
-    """Whoever halves the function under the equation trains other weights."""
+    """Halving the loss function changes the trained weights."""
     p = cgan_params.model_copy(update={"epochs": 1})
     model, _ = train(split, p, seed=0)
     whole = getattr(cgan, loss)
@@ -108,7 +108,7 @@ def test_a_step_reports_detached_numbers(model, cgan_params, gen):
     numbers, _ = step(model, cgan_params, gen)
     assert set(numbers) == {"d_loss", "g_loss", "d_real", "d_fake"}
     assert not any(value.requires_grad for value in numbers.values())
-    assert {tuple(value.shape) for value in numbers.values()} == {(100,)}, "a number an image"
+    assert {tuple(value.shape) for value in numbers.values()} == {(100,)}, "one number per image"
     assert bool(((numbers["d_real"] > 0) & (numbers["d_real"] < 1)).all())
 
 
@@ -130,7 +130,7 @@ def test_without_conditioning_no_network_sees_the_label(cgan_params, gen):
     assert (plain.G.hidden1.in_features, plain.D.hidden1.in_features) == (100, 784)
 
 
-def test_the_layers_are_the_articles(model):
+def test_the_layer_sizes_are_those_of_the_article(model):
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
     assert shapes == {
         "G.hidden1.weight": (128, 110),

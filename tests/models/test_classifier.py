@@ -1,4 +1,4 @@
-"""The classifier reads digits, and what it says of an image does not depend on the others."""
+"""The classifier learns digits, and its output for an image does not depend on the batch."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def train(split, p):
     return state.model, rows
 
 
-def test_it_learns_to_read_and_the_same_seed_reads_the_same(split, classifier_params):
+def test_it_learns_digits_and_the_same_seed_gives_the_same_weights(split, classifier_params):
     p = classifier_params.model_copy(update={"epochs": 3})
     model, rows = train(split, p)
     loss, accuracy = classifier.score(model, split.test)
@@ -29,8 +29,8 @@ def test_it_learns_to_read_and_the_same_seed_reads_the_same(split, classifier_pa
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
-def test_the_step_size_rises_to_its_peak_and_falls_to_nearly_nothing(classifier_params):
-    """One cycle, as Smith & Topin 2018 have it, over all steps of all epochs."""
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_zero(classifier_params):
+    """One cycle (Smith & Topin 2018) over all steps of all epochs."""
     p = classifier_params.model_copy(update={"epochs": 3, "batch_size": 100})
     state = begin(classifier, p, 0, images=1000)
     group, used = state.optimizers["model"].param_groups[0], []
@@ -60,7 +60,7 @@ def test_classifying_does_not_depend_on_the_batch(split, classifier_params):
     torch.testing.assert_close(logits[2:3], one_logits)
 
 
-def test_samples_on_which_nothing_can_be_trained_are_said_in_one_line(split, classifier_params):
+def test_gan_train_on_nan_samples_fails_in_one_line(split, classifier_params):
     nothing = data.Images(torch.full((200, 784), float("nan")), torch.arange(200) % 10)
     progress = Progress("GAN-train on toy", 1, "classifier")
     with pytest.raises(

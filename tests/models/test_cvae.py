@@ -1,4 +1,4 @@
-"""The CVAE's losses mean what the paper says, labels reach every network, and training is repeatable."""
+"""The CVAE's losses are the paper's, every network sees the labels, and training is reproducible."""
 
 import copy
 import math
@@ -43,7 +43,7 @@ def test_reconstruction_is_the_bernoulli_log_likelihood_summed_over_pixels(gen):
 
 
 def test_reconstruction_is_right_where_exponentials_overflow_and_its_slope_is_right_at_zero():
-    # At 0 the formula has corners that cancel; beyond 88 e^l is no float32 any more.
+    # At 0 the formula has kinks that cancel; beyond 88, e^l overflows float32.
     logits = torch.tensor([[-500.0, -90.0, -1e-4, 0.0, 1e-4, 90.0, 500.0]], requires_grad=True)
     x = torch.tensor([[0.0, 1.0, 0.25, 0.25, 0.25, 0.0, 1.0]])
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
@@ -64,7 +64,7 @@ def test_the_elbo_agrees_with_torch_distributions(model, gen):
     torch.testing.assert_close(-(reconstruction + kl), elbo)
 
 
-def test_the_bounds_are_in_order_and_reach_the_truth_where_the_posterior_is_exact(model, split):
+def test_the_bounds_are_in_order_and_equal_log_p_where_the_posterior_is_exact(model, split):
     some = data.Images(split.test.x[:40], split.test.y[:40])
     elbo, bound = cvae.likelihood_bounds(model, some, seed=0)
     assert elbo.shape == bound.shape == (40,)
@@ -95,9 +95,9 @@ def test_the_weighted_bound_approaches_the_integral_over_the_latent_space(split,
             exact.append(torch.logsumexp(log_p.double() + log_prior, dim=0))
     exact = torch.stack(exact)
     elbo, bound = cvae.likelihood_bounds(model, some, seed=0)
-    # From below, and near: what is missing is what q, after two epochs, still misses of the posterior.
+    # A close lower bound: the gap is what q, after two epochs, still differs from the posterior.
     assert -0.6 < float((bound - exact).mean()) < 0.05
-    assert float((exact - elbo).min()) > -0.5, "a lower bound, but for the noise of 100 samples"
+    assert float((exact - elbo).min()) > -0.5, "a lower bound, up to the noise of 100 samples"
     assert float((exact - elbo).mean()) > float((exact - bound).mean())
 
 
@@ -139,7 +139,7 @@ def test_without_conditioning_no_network_sees_the_label(cvae_params, gen):
     assert plain.decoder.in_features == 2
 
 
-def test_the_layers_are_the_articles(model):
+def test_the_layer_sizes_are_those_of_the_article(model):
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
     assert shapes == {
         "encoder.weight": (512, 794),
@@ -156,7 +156,7 @@ def train(split, p, seed):
     return state.model, numbers
 
 
-def test_training_lowers_both_losses_and_adds_up(split, cvae_params):
+def test_training_lowers_both_losses_and_their_terms_add_up(split, cvae_params):
     _, numbers = train(split, cvae_params, seed=0)
     for part in ("train", "val"):
         assert numbers[-1][f"{part}_loss"] < numbers[0][f"{part}_loss"] - 5
@@ -195,7 +195,7 @@ def test_a_drawn_image_is_in_range_and_does_not_depend_on_its_neighbours(model, 
 
 @pytest.mark.parametrize("loss", ["kl_divergence", "reconstruction"])
 def test_training_follows_the_loss_functions(split, cvae_params, monkeypatch, loss):
-    """Whoever halves the function under the equation trains other weights, and sees the number halved."""
+    """Halving a loss term changes the trained weights and the logged number."""
     p = cvae_params.model_copy(update={"epochs": 1})
     model, (as_written,) = train(split, p, seed=0)
     whole = getattr(cvae, loss)
@@ -203,17 +203,17 @@ def test_training_follows_the_loss_functions(split, cvae_params, monkeypatch, lo
     other, (halved,) = train(split, p, seed=0)
     for name, weight in model.state_dict().items():
         assert not torch.equal(weight, other.state_dict()[name]), name
-    # Weighted by half, each term is worth less to the optimizer, and so its unweighted value grows.
+    # The optimizer minimizes a halved term less, so its unweighted value is larger.
     shown = {"kl_divergence": "train_kl", "reconstruction": "train_reconstruction"}[loss]
     assert halved[shown] < as_written[shown] < 2 * halved[shown]
 
 
-def test_a_step_is_one_of_the_optimizer_down_the_mean_negative_elbo(model, cvae_params, gen):
+def test_a_step_is_one_optimizer_step_on_the_mean_negative_elbo(model, cvae_params, gen):
     before = copy.deepcopy(model)
     x, labels = torch.rand(8, 784, generator=gen), torch.arange(8)
     optimizers = {"model": torch.optim.SGD(model.parameters(), lr=0.1)}
     noise = torch.Generator().manual_seed(3)
-    for _ in range(2):  # a second step starts from no gradient
+    for _ in range(2):  # the second step must start without the first one's gradient
         numbers = cvae.train_step(model, optimizers, x, labels, noise, cvae_params)
     noise = torch.Generator().manual_seed(3)
     for _ in range(2):

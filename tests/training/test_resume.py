@@ -1,4 +1,4 @@
-"""A killed training goes on to the very same result, from a state that is right or is not used."""
+"""A killed training resumes to the same result; a damaged or outdated state is not used."""
 
 import copy
 import errno
@@ -37,7 +37,7 @@ class Forgetful:
 
 @pytest.fixture
 def make(split, cvae_params, cgan_params, classifier_params):
-    """(fresh state, its training, progress, drawing) of one of the three trainings, on few images."""
+    """(fresh state, its training, progress, drawing) of one of the three models, on few images."""
     parts = (data.Images(part.x[:400], part.y[:400]) for part in (split.train, split.validation, split.test))
     few_images = data.Split(*parts, source="few")
 
@@ -90,7 +90,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_killed_training_ends_as_an_undisturbed_one(make, tmp_path, name, capfd):
+def test_a_killed_training_has_the_result_of_an_undisturbed_one(make, tmp_path, name, capfd):
     undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
     for after in (1, 3):
         run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=after)
@@ -105,7 +105,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(make, tmp_path, name, capf
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_without_any_part_of_the_state_the_result_is_another(make, tmp_path, name):
+def test_every_part_of_the_state_affects_the_result(make, tmp_path, name):
     undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
     tensors, numbers = result(run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=2))
     fresh, fresh_numbers = result(make(name)[0])
@@ -116,17 +116,17 @@ def test_without_any_part_of_the_state_the_result_is_another(make, tmp_path, nam
         partial_numbers = copy.deepcopy(numbers)
         if left_out in numbers:
             partial_numbers[left_out] = fresh_numbers[left_out]
-        else:  # as a fresh training has it, or zero where that has nothing yet
+        else:  # its value in a fresh training, or zero where that has none yet
             partial[left_out] = fresh.get(left_out, torch.zeros_like(tensors[left_out])).clone()
         try:
             state.load(partial, partial_numbers)
             record(epochs, state, progress, Silent(), Forgetful(), draw)
         except (UserError, IndexError, ValueError):
-            continue  # so much is missing that it is noticed
+            continue  # the missing part was noticed
         assert not same(undisturbed, state), left_out
 
 
-def test_a_missing_tensor_is_not_passed_over(make, tmp_path):
+def test_a_missing_tensor_is_an_error(make, tmp_path):
     tensors, numbers = result(run(make, "cgan", resume.Checkpoint(tmp_path, "cgan", {}), kill_after=1))
     for name in tensors.keys() - {"pictures"}:
         with pytest.raises(KeyError):
@@ -169,7 +169,7 @@ stages:
 
 @pytest.fixture
 def recipe(tmp_path, cvae_params, monkeypatch):
-    """A function that says what a training's recipe is, after a change of one thing."""
+    """A function: change -> path of the checkpoint, whose name depends on the recipe."""
     for name in (
         "data/set.npz",
         "src/losses/cvae.py",
@@ -203,7 +203,7 @@ def recipe(tmp_path, cvae_params, monkeypatch):
     return after
 
 
-def test_a_state_belongs_to_the_same_recipe_in_another_copy_of_the_repository(recipe):
+def test_the_same_recipe_has_the_same_state(recipe):
     assert recipe() == recipe()
 
 
@@ -215,7 +215,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_a_state_belongs_to_no_other_parameters_data_code_or_machine(recipe, change):
+def test_other_parameters_data_code_or_machine_have_another_state(recipe, change):
     before = recipe()
     assert recipe(change) != before
 
@@ -223,13 +223,13 @@ def test_a_state_belongs_to_no_other_parameters_data_code_or_machine(recipe, cha
 @pytest.mark.parametrize(
     "change", ["src/report.py", "stages/evaluate.py", "src/other.py", "src/losses/__pycache__/cvae.pyc"]
 )
-def test_code_that_the_stage_does_not_run_drops_no_state(recipe, change):
-    """Editing the report must not cost a half-finished training."""
+def test_code_that_the_stage_does_not_run_does_not_change_the_state(recipe, change):
+    """Editing the report must not restart a half-finished training."""
     before = recipe()
     assert recipe(change) == before
 
 
-def test_a_full_disk_is_said_once_and_stops_no_training(make, tmp_path, capfd, monkeypatch):
+def test_a_full_disk_is_reported_once_and_does_not_stop_the_training(make, tmp_path, capfd, monkeypatch):
     def full(file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -241,10 +241,10 @@ def test_a_full_disk_is_said_once_and_stops_no_training(make, tmp_path, capfd, m
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"cgan: {checkpoint.path} cannot be written: No space left on device")
     assert line.endswith("training goes on, but killed it would start anew")
-    assert list((tmp_path / "resume").iterdir()) == [], "nothing half written"
+    assert list((tmp_path / "resume").iterdir()) == [], "a partly written file is left"
 
 
-def test_a_state_that_nobody_took_up_again_is_cleared_away(make, tmp_path):
+def test_an_old_unused_state_is_removed(make, tmp_path):
     for stage in ("old", "new"):
         run(make, "cgan", resume.Checkpoint(tmp_path, stage, {}), kill_after=1)
     (old,) = (tmp_path / "resume").glob("old-*")

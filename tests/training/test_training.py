@@ -1,4 +1,4 @@
-"""What the trainers share: devices, progress, the record of an epoch."""
+"""What all trainings share: the device, progress, and the record of an epoch."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from condgen.training.state import State, begin
 
 
 class Forgetful:
-    """A keeper that keeps nothing."""
+    """A checkpoint that saves nothing."""
 
     def save(self, state):
         pass
@@ -35,20 +35,20 @@ class Listener:
 
 
 @pytest.mark.parametrize("name", ["tpu", "cpu:x", "gpu"])
-def test_an_unknown_device_is_said_with_what_is_allowed(monkeypatch, name):
+def test_an_unknown_device_is_refused_with_the_allowed_ones(monkeypatch, name):
     monkeypatch.setenv("CONDGEN_DEVICE", name)
     with pytest.raises(UserError, match=r"CONDGEN_DEVICE is .*but must be one of cuda, mps, cpu"):
         choose_device(2)
 
 
-def test_a_device_that_is_not_there_is_said(monkeypatch):
+def test_an_absent_device_is_refused(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="this machine has none"):
         choose_device(2)
 
 
-def test_a_gpu_whose_number_is_too_high_is_said(monkeypatch):
+def test_a_gpu_number_that_is_too_high_is_refused(monkeypatch):
     monkeypatch.setenv("CONDGEN_DEVICE", "cuda:99")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match="'cuda:99', but this machine has none"):
@@ -61,7 +61,7 @@ def test_the_device_can_be_chosen(monkeypatch):
     assert choose_device(2) == torch.device("cpu")
 
 
-def test_the_best_device_there_is_is_taken(monkeypatch):
+def test_the_best_available_device_is_chosen(monkeypatch):
     monkeypatch.delenv("CONDGEN_DEVICE", raising=False)
     asked = []
     monkeypatch.setattr(torch, "empty", lambda *a, device: asked.append(device.type))
@@ -71,7 +71,7 @@ def test_the_best_device_there_is_is_taken(monkeypatch):
         assert choose_device(2).type == asked[-1] == expected
 
 
-def test_an_epochs_line_comes_at_once_through_a_pipe(root):
+def test_an_epochs_line_is_flushed_to_a_pipe(root):
     script = (
         f"import sys, time; sys.path.insert(0, {str(root / 'src')!r})\n"
         "from condgen.training.progress import Progress\n"
@@ -84,11 +84,11 @@ def test_an_epochs_line_comes_at_once_through_a_pipe(root):
     assert line.startswith("toy 1/2  loss 0.5")
 
 
-def test_the_thread_count_is_what_params_say_and_not_what_the_environment_says(root):
-    # A process of its own: OMP_NUM_THREADS is read once.
+def test_the_thread_count_comes_from_params_and_not_from_the_environment(root):
+    # In its own process: OMP_NUM_THREADS is read once.
     script = (
         f"import sys; sys.path.insert(0, {str(root / 'src')!r})\n"
-        "from condgen.evaluation import metrics\n"  # what evaluate imports, SciPy and all
+        "from condgen.evaluation import metrics\n"  # everything that evaluate imports, with SciPy
         "from condgen.base.device import choose_device\n"
         "import threadpoolctl, torch\n"
         "choose_device(3)\n"
@@ -111,7 +111,7 @@ def fresh_state():
     return State(torch.nn.Linear(1, 1), {})
 
 
-def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
+def test_every_epoch_is_recorded_saved_and_logged(capsys):
     progress, log, state, drawn = Progress("toy", 2), Listener(), fresh_state(), pictures()
     kept = []
 
@@ -128,17 +128,17 @@ def test_a_record_keeps_every_epoch_and_tells_the_log_of_each(capsys):
     record(epochs(), state, progress, log, Keeper(), draw=lambda: next(drawn))
     assert state.rows == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     assert [int(picture.max()) for picture in state.pictures] == [0, 1, 2]
-    assert kept == [(1, 2), (2, 3)], "an epoch is kept when all of it is there, its pictures too"
+    assert kept == [(1, 2), (2, 3)], "an epoch is saved when it is complete, with its pictures"
     assert [epoch for epoch, _, _ in log.heard] == [0, 1, 2]
     assert log.heard[1][1]["loss"] == 1.0
     assert log.heard[1][1]["images_per_second"] > 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2, "one line an epoch where there is no terminal"
+    assert len(lines) == 2, "one line per epoch without a terminal"
     assert lines[1].startswith("toy 2/2  loss 0.5")
 
 
 @pytest.mark.parametrize("draws", [True, False])
-def test_the_log_of_a_resumed_training_hears_of_the_epochs_before(draws):
+def test_the_log_of_a_resumed_training_includes_the_earlier_epochs(draws):
     state, drawn = fresh_state(), pictures()
     draw = (lambda: next(drawn)) if draws else None
     record(
@@ -155,7 +155,7 @@ def test_the_log_of_a_resumed_training_hears_of_the_epochs_before(draws):
     assert shown == ([(0, 0), (1, 1), (2, 2), (3, 3)] if draws else [])
 
 
-def test_divergence_stops_with_the_loss_the_epoch_and_the_step():
+def test_divergence_stops_with_an_error_that_names_loss_step_and_epoch():
     mean = Mean(9)
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.ones(3)})
     mean.add({"d_loss": torch.ones(3), "g_loss": torch.tensor([1, float("inf"), float("nan")])})
@@ -168,10 +168,10 @@ def test_divergence_stops_with_the_loss_the_epoch_and_the_step():
     state = fresh_state()
     with pytest.raises(UserError, match=r"toy: g_loss is inf in step 2 of epoch 2: .* smaller toy\.lr"):
         record(epochs(), state, Progress("toy", 3), Listener(), Forgetful())
-    assert state.epoch == 1, "what was good before stays"
+    assert state.epoch == 1, "the epoch before it is kept"
 
 
-def test_divergence_that_only_validation_sees_is_said_after_its_epoch():
+def test_divergence_in_validation_is_reported_after_the_epoch():
     mean = Mean(5)
     mean.add({"loss": torch.full((5,), float("nan"))})  # all validation images at once: there are no steps
 
@@ -183,7 +183,7 @@ def test_divergence_that_only_validation_sees_is_said_after_its_epoch():
 
 
 @pytest.mark.parametrize("name", ["cvae", "cgan"])
-def test_a_learning_rate_that_is_too_high_stops_within_an_epoch(name, split, cvae_params, cgan_params):
+def test_nan_weights_stop_the_training_in_its_first_step(name, split, cvae_params, cgan_params):
     module, p = {"cvae": (cvae, cvae_params), "cgan": (cgan, cgan_params)}[name]
     state = begin(module, p, 0, len(split.train))
     with torch.no_grad():
@@ -208,7 +208,7 @@ def test_fixed_noise_is_ten_of_each_digit_and_depends_on_the_seed():
     assert not torch.equal(z, fixed_noise(1, 5, torch.device("cpu"))[0])
 
 
-def test_files_that_do_not_fit_one_another_are_said(cvae_params, tmp_path):
+def test_a_config_that_does_not_fit_the_weights_is_refused(cvae_params, tmp_path):
     model = cvae.build(cvae_params, seed=0)
     files.write_model(tmp_path, model.state_dict(), model.config | {"model": "cvae", "hidden": 100})
     with pytest.raises(UserError, match="the files of the CVAE do not fit"):
