@@ -146,12 +146,10 @@ def test_a_stage_works_in_its_own_checkout_wherever_it_is_started(checkout, tmp_
 
 
 @pytest.mark.slow
-def test_wrong_params_are_refused_every_time(checkout, monkeypatch):
-    (checkout / ".dvc/tmp").mkdir(parents=True)
+def test_wrong_params_of_another_section_stop_a_stage_that_is_not_about_them(checkout):
     text = (checkout / "params.yaml").read_text()
     (checkout / "params.yaml").write_text(text.replace("per_class: 1000 ", "per_class: 1 "))
-    for _ in range(2):
-        assert "sample.per_class is 1" in one_line(run(checkout, "stages/download.py"))
+    assert "sample.per_class is 1" in one_line(run(checkout, "stages/download.py"))
 
 
 def test_a_stage_ends_when_its_dvc_is_killed(root):

@@ -7,16 +7,14 @@ import pytest
 from condgen.base import pipeline
 from condgen.base.errors import UserError
 
-UNBUILT = shutil.ignore_patterns("__pycache__", "*.egg-info")
+UNBUILT = UNBUILT
 
 
 @pytest.fixture
 def repository(root, tmp_path, monkeypatch):
     """A copy of the pipeline and of the code that it names."""
     for name in ("src", "stages"):
-        shutil.copytree(
-            root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
+        shutil.copytree(root / name, tmp_path / name, ignore=UNBUILT)
     shutil.copy(root / "dvc.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -169,8 +169,9 @@ def test_a_relative_folder_counts_from_the_root(mirror, tmp_path, monkeypatch):
 def test_a_bad_mirror_is_passed_over_with_a_line_that_says_why(
     mirror, serve, monkeypatch, capsys, respond, said
 ):
-    bad, good = serve(handler(respond)), serve(handler(whole(mirror)))
-    monkeypatch.setattr(datasets.MNIST, "mirrors", [good])
+    bad = serve(handler(respond))
+    # The good mirror is a folder, which no time-out of a busy machine can hit.
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [str(mirror)])
     assert len(get(bad, timeout=1)["x_train"]) == 30
     lines = [line for line in capsys.readouterr().out.splitlines() if "passed over" in line]
     assert len(lines) == 1
@@ -204,7 +205,7 @@ def test_without_a_working_mirror_the_error_says_why_each_failed(mirror, serve, 
         get(str(tmp_path / "empty"))
     text = str(caught.value)
     assert f"{tmp_path / 'empty'} has no file train-images-idx3-ubyte.gz" in text
-    assert f"{down}: [Errno 111] Connection refused" in text
+    assert re.search(re.escape(f"{down}: ") + r"\[Errno \d+\] Connection refused", text)
     assert f"{bad}: train-images-idx3-ubyte.gz is corrupt" in text
     assert "Set MNIST_MIRROR" in text
 

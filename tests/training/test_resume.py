@@ -3,6 +3,7 @@
 import copy
 import errno
 import os
+import shutil
 import time
 
 import pytest
@@ -203,8 +204,11 @@ def recipe(tmp_path, cvae_params, monkeypatch):
     return after
 
 
-def test_the_same_recipe_has_the_same_state(recipe):
-    assert recipe() == recipe()
+def test_the_same_recipe_has_the_same_state_in_another_copy_of_the_repository(recipe, tmp_path, monkeypatch):
+    here = recipe()
+    shutil.copytree(tmp_path, tmp_path.with_name("copy"))
+    monkeypatch.chdir(tmp_path.with_name("copy"))
+    assert recipe() == here
 
 
 CHANGES = [
