@@ -7,7 +7,7 @@ import pytest
 from condgen.base import pipeline
 from condgen.base.errors import UserError
 
-UNBUILT = UNBUILT
+UNBUILT = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
 @pytest.fixture
