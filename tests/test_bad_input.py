@@ -302,7 +302,7 @@ FILES = [
     ("train_cvae", MNIST, array(y_test=lambda y: y.astype("i1") - 1), ["y_test is int8 [100], but must"]),
     ("train_cvae", MNIST, array(y_test=lambda y: y + np.uint8(1)), ["y_test holds 10, but must hold"]),
     ("train_cvae", MNIST, array(y_test=lambda y: y.astype(str)), ["y_test is <U", "must be uint8"]),
-    ("train_cvae", MNIST, array(source=np.array(3)), ["source is int64 [], but must be a text"]),
+    ("train_cvae", MNIST, array(source=np.array(3)), ["source is int64 [], but must be text"]),
     (
         "train_cvae",
         MNIST,
@@ -341,7 +341,7 @@ FILES = [
     ("sample", "history/cgan.npz", array(images=lambda x: x[:0]), ["images is uint8 [0, 100, 28, 28]"]),
     ("sample", "history/cgan.npz", array(images=lambda x: x / 1), ["images is float64", "must be uint8"]),
     ("sample", "history/cgan.npz", array(labels=lambda y: y[1:]), ["labels is uint8 [99], but must be"]),
-    ("sample", "history/cgan.npz", array(labels=lambda y: y[::-1]), ["labels is [9, 9", "digit after digit"]),
+    ("sample", "history/cgan.npz", array(labels=lambda y: y[::-1]), ["labels is [9, 9", "equally many"]),
     ("sample", "history/cgan.npz", array(epochs=lambda e: e + 1), ["epochs is int64 [2, 3]", "1 to"]),
     ("sample", "history/cgan.npz", array(epochs=lambda e: e[1:]), ["epochs is int64 [2]", "1 to"]),
     ("evaluate", "history/cvae.npz", array(epochs=lambda e: e / 1), ["epochs is float64", "must be int64"]),
