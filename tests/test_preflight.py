@@ -196,5 +196,5 @@ def test_a_stage_whose_dvc_went_during_its_imports_does_not_begin(root, shell, o
                 process.kill()
                 process.wait()
             said = process.communicate("now\n")
-        gone = "condgen: DVC, which ran this stage, is gone: run 'dvc repro' again\n"
+        gone = "condgen: the DVC that ran this stage has ended: run 'dvc repro' again\n"
         assert said == (("", gone) if killed else ("works\n", ""))

@@ -36,7 +36,7 @@ class Mean:
         self.values[:, self.ends[-2] : self.ends[-1]] = batch
 
     def compute(self, prefix: str = "") -> Numbers:
-        """Means over all images added, as floats. Raises Diverged, with the step, if a value is not finite."""
+        """Means over all images added, as floats. Raises Diverged, with the step, if one is not finite."""
         # float64 on the CPU: a float32 sum over an epoch would be rounded, and MPS has no float64.
         values = dict(zip(self.names, self.values[:, : self.ends[-1]].cpu().double(), strict=True))
         for name, value in values.items():

@@ -61,7 +61,7 @@ class State:
         return {"rows": self.rows, "schedule": schedule, "groups": groups}
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Restores what `tensors` and `numbers` returned. Raises KeyError or RuntimeError if they do not fit."""
+        """Restores what `tensors` and `numbers` returned. Raises KeyError or RuntimeError on a mismatch."""
         own = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
         for part, optimizer in self.optimizers.items():
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
