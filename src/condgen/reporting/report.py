@@ -95,8 +95,8 @@ def bound_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 BOUNDS = (
-    "The CVAE's own lower bounds of log p(x|y), with grey pixels taken as Bernoulli means. They are logarithms "
-    "of probabilities, so they are not comparable with the Parzen window's densities."
+    "The CVAE's own lower bounds of log p(x|y), with grey pixels taken as Bernoulli means. They are log "
+    "probabilities, so they are not comparable with the Parzen window's log densities."
 )
 
 
