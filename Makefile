@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 repro: setup
 	dvc repro
 
-# After a run on the bundled digits: downloads the full data set (MNIST_MIRROR, then the mirrors) and runs again.
+# After a run on the bundled digits: gets the full data set (MNIST_MIRROR, then the mirrors) and runs again.
 full: setup
 	dvc repro --force --single-item download
 	dvc repro
