@@ -593,7 +593,7 @@ def test_no_space_is_left(checkout, mirror, monkeypatch, stage, name):
     fdopen = os.fdopen
     monkeypatch.setattr(os, "fdopen", lambda handle, mode: Full(fdopen(handle, mode)))
     refused(
-        checkout, lambda: run(stage), f"data/{name} cannot be written: No space left on device: free disk space"
+        checkout, lambda: run(stage), f"data/{name} cannot be written: No space left on device: free disk"
     )
 
 
@@ -744,7 +744,7 @@ def small_files():
         ),
         pytest.param(
             MNIST, Path.exists, ["stages/sample.py"], {"preexec_fn": small_files},
-            "condgen: data/samples/cvae.npz cannot be written: File too large: free disk space", id="no space",
+            "condgen: data/samples/cvae.npz cannot be written: File too large: free disk", id="no space",
         ),
         pytest.param(
             f"{CGAN}/{CONFIG}", gone, ["-m", "condgen", "draw", "1", "--out", "data/1.png"], {},
