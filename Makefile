@@ -2,14 +2,14 @@
 # make test    set up, then run the tests             make lint   check style and types
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
-# make seeds   five trainings of both models: is it luck?
-# make bench, bench-overhead   speed and memory         make docs   write the pages' tables
-# make audit   known vulnerabilities of what is pinned
+# make seeds   train both models with five seeds
+# make bench, bench-overhead   speed and memory         make docs   update the tables of the pages
+# make audit   known vulnerabilities of the pinned packages
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
 READY := $(VENV)/.ready
-# Stages call `python`, and DVC calls stages: both are to be the ones of the virtual environment.
+# `dvc`, and the `python` that it runs stages with, must be those of the virtual environment.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -18,27 +18,27 @@ export MLFLOW_DISABLE_TELEMETRY := true
 repro: setup
 	dvc repro
 
-# After a run on the bundled digits: gets the full data set (MNIST_MIRROR, then the mirrors), and runs again.
+# After a run on the bundled digits: gets the full data set (MNIST_MIRROR, then the mirrors) and runs again.
 full: setup
 	dvc repro --force --single-item download
 	dvc repro
 
-# Is it luck? Trains both models with five seeds, one after another, half an hour; then `make docs`.
+# Trains both models with five seeds, one after another (half an hour). Run `make docs` afterwards.
 seeds: setup
 	dvc exp run --queue -S seed=0,1,2,3,4
 	dvc exp run --run-all
 	python -m condgen compare --claims
 	python tests/update_seeds.py
 
-# With the lines of the package that no test of this process ran (stages and couriers are other processes).
+# Lists the lines of the package that no test ran in this process (stages and couriers are other processes).
 test: setup
 	python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
-# Speed beside the usual loop and the matrix products alone; 7 minutes, on a machine that does nothing else.
+# Speed against the usual loop and the matmul limit; 7 minutes, on a machine that does nothing else.
 bench: setup
 	python tests/benchmarks/bench.py
 
-# What tracking and resuming cost a training; 15 minutes, likewise.
+# Overhead of tracking and resume; 15 minutes, on a machine that does nothing else.
 bench-overhead: setup
 	python tests/benchmarks/overhead.py
 
@@ -50,15 +50,15 @@ test-kill: setup
 
 setup: $(READY)
 
-# Installs again only when what is to be installed has changed.
+# Installs again only if pyproject.toml or constraints.txt changed.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('condgen needs Python 3.11 or newer, but $(PYTHON) is %d.%d: try make PYTHON=python3.12' % sys.version_info[:2])"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
-# Only for this machine, and only under these names: another page in the browser must not reach it by a name
-# of its own (DNS rebinding). The jobs of MLflow's other half are not wanted: seven processes of 240 MB.
+# Listens on this machine only, and accepts only these host names, which prevents DNS rebinding. MLflow's job
+# execution is off: it would start seven processes of 240 MB.
 ui: setup
 	@echo "MLflow UI: http://127.0.0.1:$(PORT)/#/experiments/1/runs?viewStateShareKey=results&workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" \
@@ -69,7 +69,7 @@ lint: setup
 	ruff format --check .
 	mypy
 
-# Known vulnerabilities of what is pinned. Needs a network, and so is no part of any check.
+# Known vulnerabilities of the pinned packages. Needs a network, so no check includes it.
 audit: setup
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[audit]" \
 		|| { echo "make audit: pip-audit cannot be installed: is there a network?" >&2; exit 1; }
@@ -80,12 +80,12 @@ audit: setup
 docs: setup
 	python tests/update_docs.py
 
-# Everything that can be made again. The runs (mlflow.db, mlartifacts) and DVC's cache stay.
+# Deletes what can be made again, but not the runs (mlflow.db, mlartifacts), data/ and DVC's cache.
 clean:
 	rm -rf $(VENV) .coverage build dvc_plots .pytest_cache .hypothesis .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -type d -not -path "./.dvc/*" -prune -exec rm -rf {} +
 
-# Pins what is installed now, after an upgrade by hand that passed the tests.
+# Pins the installed versions, after an upgrade by hand that passed the tests.
 constraints:
 	{ head -1 constraints.txt; python -m pip freeze --exclude-editable --exclude setuptools --exclude condgen; } > .constraints.new
 	mv .constraints.new constraints.txt

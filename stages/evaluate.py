@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package of this very checkout
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package of this checkout
 from condgen import preflight
 
 preflight.prepare()  # before PyTorch is imported

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package of this very checkout
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # the package of this checkout
 from condgen import preflight
 
 preflight.prepare()  # before PyTorch is imported
@@ -21,7 +21,7 @@ def main() -> None:
     device = choose_device(params.read_threads())
     with tracking.stage("sample") as run:
         run.tags(machine(device))
-        # All that is read comes before anything is written: a damaged file leaves earlier samples alone.
+        # Everything is read before anything is written: a damaged file leaves earlier samples untouched.
         generators = {name: generator.load(f"data/models/{name}", device, name) for name in MODELS}
         histories = {name: data.read_history(f"data/history/{name}.npz") for name in MODELS}
 

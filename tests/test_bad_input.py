@@ -302,7 +302,7 @@ FILES = [
     ("train_cvae", MNIST, array(y_test=lambda y: y.astype("i1") - 1), ["y_test is int8 [100], but must"]),
     ("train_cvae", MNIST, array(y_test=lambda y: y + np.uint8(1)), ["y_test holds 10, but must hold"]),
     ("train_cvae", MNIST, array(y_test=lambda y: y.astype(str)), ["y_test is <U", "must be uint8"]),
-    ("train_cvae", MNIST, array(source=np.array(3)), ["source is int64 [], but must be a text"]),
+    ("train_cvae", MNIST, array(source=np.array(3)), ["source is int64 [], but must be text"]),
     (
         "train_cvae",
         MNIST,
@@ -341,7 +341,7 @@ FILES = [
     ("sample", "history/cgan.npz", array(images=lambda x: x[:0]), ["images is uint8 [0, 100, 28, 28]"]),
     ("sample", "history/cgan.npz", array(images=lambda x: x / 1), ["images is float64", "must be uint8"]),
     ("sample", "history/cgan.npz", array(labels=lambda y: y[1:]), ["labels is uint8 [99], but must be"]),
-    ("sample", "history/cgan.npz", array(labels=lambda y: y[::-1]), ["labels is [9, 9", "digit after digit"]),
+    ("sample", "history/cgan.npz", array(labels=lambda y: y[::-1]), ["labels is [9, 9", "equally many"]),
     ("sample", "history/cgan.npz", array(epochs=lambda e: e + 1), ["epochs is int64 [2, 3]", "1 to"]),
     ("sample", "history/cgan.npz", array(epochs=lambda e: e[1:]), ["epochs is int64 [2]", "1 to"]),
     ("evaluate", "history/cvae.npz", array(epochs=lambda e: e / 1), ["epochs is float64", "must be int64"]),
@@ -593,7 +593,7 @@ def test_no_space_is_left(checkout, mirror, monkeypatch, stage, name):
     fdopen = os.fdopen
     monkeypatch.setattr(os, "fdopen", lambda handle, mode: Full(fdopen(handle, mode)))
     refused(
-        checkout, lambda: run(stage), f"data/{name} cannot be written: No space left on device: make room"
+        checkout, lambda: run(stage), f"data/{name} cannot be written: No space left on device: free disk"
     )
 
 
@@ -744,7 +744,7 @@ def small_files():
         ),
         pytest.param(
             MNIST, Path.exists, ["stages/sample.py"], {"preexec_fn": small_files},
-            "condgen: data/samples/cvae.npz cannot be written: File too large: make room", id="no space",
+            "condgen: data/samples/cvae.npz cannot be written: File too large: free disk", id="no space",
         ),
         pytest.param(
             f"{CGAN}/{CONFIG}", gone, ["-m", "condgen", "draw", "1", "--out", "data/1.png"], {},

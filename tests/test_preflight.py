@@ -194,5 +194,17 @@ def test_a_stage_whose_dvc_was_killed_during_its_imports_does_not_start(root, sh
                 process.kill()
                 process.wait()
             said = process.communicate("now\n")
-        gone = "condgen: DVC, which ran this stage, is gone: run 'dvc repro' again\n"
+        gone = "condgen: the DVC that ran this stage has ended: run 'dvc repro' again\n"
         assert said == (("", gone) if killed else ("works\n", ""))
+
+
+@pytest.mark.parametrize("chosen", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}], ids=str)
+def test_threads_spin_briefly_unless_the_user_chose_otherwise(monkeypatch, chosen):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    preflight.prepare()
+    found = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)  # prepare's own setting must not reach other tests
+    assert found == (chosen or preflight.WAITING)

@@ -151,7 +151,7 @@ def npz(path, content, **options):
 )  # fmt: skip
 def test_an_array_that_claims_to_be_larger_than_its_file_gets_no_memory(tmp_path, shape, dtype):
     npz(tmp_path / "a.npz", claim(shape, dtype))
-    with at_most(MIB), pytest.raises(UserError, match=r"a\.npz is damaged \(images says that it is"):
+    with at_most(MIB), pytest.raises(UserError, match=r"a\.npz is damaged \(images is declared as"):
         files.read_npz(tmp_path / "a.npz", "images")
 
 

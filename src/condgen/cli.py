@@ -1,4 +1,4 @@
-"""What there is to do with finished runs and trained models, beside the pipeline."""
+"""Draws with trained models, and compares, traces and delivers finished runs."""
 
 import argparse
 import sys
@@ -7,11 +7,11 @@ from pathlib import Path
 from condgen.base.errors import UserError
 
 METRICS = ["class_accuracy", "frechet_distance", "recall", "coverage", "gan_train"]
-MODEL = "cvae or cgan (the one in data/models), a folder, or an address as models:/condgen-cgan@champion"
+MODEL = "cvae or cgan (the one in data/models), a folder, or an address such as models:/condgen-cgan@champion"
 
 
 def main(words: list[str] | None = None) -> None:
-    """Runs a command; a UserError is one line on stderr and status 1."""
+    """Runs a command; on a UserError prints one line on stderr and exits with status 1."""
     from condgen.tracking import address
 
     arguments = parser().parse_args(words)
@@ -23,22 +23,22 @@ def main(words: list[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m condgen", description=__doc__)
+    p = argparse.ArgumentParser(prog="condgen", description=__doc__)
     commands = p.add_subparsers(dest="command", required=True)
 
-    c = commands.add_parser("draw", help="draw a number or a date as a png picture")
-    c.add_argument("text", help="digits, and what stands between them: 2026-11-22")
+    c = commands.add_parser("draw", help="draw a number or a date as a PNG picture")
+    c.add_argument("text", help="digits and separators, such as 2026-11-22")
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
     c.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    c.add_argument("--variants", type=int, default=1, metavar="N", help="rows, each from other noise")
-    c.add_argument("--scale", type=int, default=4, help="pixels of the picture for one of the model's")
+    c.add_argument("--variants", type=int, default=1, metavar="N", help="rows, each with its own noise")
+    c.add_argument("--scale", type=int, default=4, help="side of one of the model's pixels")
     _noise(c)
     c.set_defaults(run=draw)
 
-    c = commands.add_parser("export", help="draw a labelled data set: idx files and png pictures")
-    c.add_argument("--per-class", type=int, required=True, metavar="N", help="training images a digit")
+    c = commands.add_parser("export", help="draw a labelled data set: idx files and PNG pictures")
+    c.add_argument("--per-class", type=int, required=True, metavar="N", help="training images per digit")
     c.add_argument(
-        "--test-per-class", type=int, metavar="N", help="test images; default a sixth, as in MNIST"
+        "--test-per-class", type=int, metavar="N", help="test images per digit; default a sixth, as in MNIST"
     )
     c.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist, or be empty")
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=export)
 
     c = commands.add_parser("compare", help="one table of all finished runs: mean and spread over seeds")
-    c.add_argument("--metric", action="append", metavar="NAME", help=f"any of a run's; default {METRICS}")
+    c.add_argument("--metric", action="append", metavar="NAME", help=f"a run's metric; default {METRICS}")
     c.add_argument("--claims", action="store_true", help="judge the article's claims by intervals over seeds")
     c.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     c.add_argument("--png", type=Path, metavar="FILE", help="draw the table")
@@ -56,14 +56,14 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
     c.set_defaults(run=trace)
 
-    c = commands.add_parser("deliver", help="take to MLflow what it could not take while stages ran")
-    c.add_argument("--to", metavar="ADDRESS", help="another store than the one that was meant")
+    c = commands.add_parser("deliver", help="send to MLflow what could not be sent while stages ran")
+    c.add_argument("--to", metavar="ADDRESS", help="a store other than the intended one")
     c.set_defaults(run=deliver)
     return p
 
 
 def _noise(c: argparse.ArgumentParser) -> None:
-    c.add_argument("--seed", type=int, default=0, help="of the noise; default 0")
+    c.add_argument("--seed", type=int, default=0, help="seed of the noise; default 0")
     c.add_argument("--temperature", type=float, default=1.0, help="scales the noise; default 1, the prior")
 
 
@@ -97,7 +97,7 @@ def _folder(model: str) -> Path:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Prints the table, and writes it where asked."""
+    """Prints the table, and writes it to the files that are named."""
     from condgen.base import files
     from condgen.experiments import pooling, replication
     from condgen.reporting import figures
@@ -125,7 +125,7 @@ def trace(arguments: argparse.Namespace) -> None:
 
 
 def deliver(arguments: argparse.Namespace) -> None:
-    """Delivers every journal in the outbox whose stage has ended; status 1 where one is left over."""
+    """Delivers every journal in the outbox whose stage has ended; status 1 if any is left."""
     from condgen.base.pipeline import root
     from condgen.tracking import OUTBOX, courier, delivery
 

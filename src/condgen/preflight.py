@@ -1,8 +1,9 @@
-"""What has to hold before a stage does any work, and how a stage ends.
+"""Checks before a stage does any work, and how a stage ends.
 
 A stage calls `prepare` before it imports PyTorch, and then `run`, which checks all of params.yaml: a wrong
-value in the last stage's section is said before the first stage trains for minutes. No output depends on this
-module, so no stage lists it in its `deps`. It imports the standard library only, as packages may be missing.
+value in the last stage's section is reported before the first stage trains for minutes. No output depends on
+this module, so no stage lists it in its `deps`. It imports only the standard library, because packages may be
+missing.
 """
 
 from __future__ import annotations
@@ -15,36 +16,37 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-MIN_PYTHON = (3, 11)  # as in pyproject.toml; older ones from 3.8 on can read this module, to say so
+MIN_PYTHON = (3, 11)  # as in pyproject.toml; Python 3.8 and later can import this module, to report it
 CHECKOUT = Path(__file__).resolve().parents[2]
 WATCH_SECONDS = 0.3  # much less than a new DVC needs to start a stage
-# What the machine refuses: no room, or no permission to write or read. No mistake of the code: no traceback.
+# Errors of the machine, such as a full disk or a missing permission: not bugs, so no traceback.
 REFUSED = ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENOSPC", "EPERM", "EROFS")
 HINT = "run 'make repro', or activate the environment that has condgen (pip install -c constraints.txt -e .)"
 
 
-# How OpenMP's threads wait for one another: asleep. By default they spin, and beside other work, which takes
-# their processor, a step waits for a thread that cannot run. Measured by `make bench` (docs/speed.md).
-WAITING = {"OMP_WAIT_POLICY": "passive"}
+# Turns that OpenMP's threads spin before they sleep (libgomp, in PyTorch's wheels for Linux). Its default is
+# 300,000: if other processes use the same cores, a step waits for a thread that cannot run. None at all (passive)
+# would cost more on a quiet machine. Measured by `make bench` (docs/speed.md).
+WAITING = {"GOMP_SPINCOUNT": "300"}
 
 
 def prepare() -> None:
     """Checks that this Python has condgen's packages, and sets how OpenMP's threads wait.
 
-    Leaves with one line on stderr where this Python is too old or lacks a package.
+    Exits with one line on stderr if this Python is too old or lacks a package.
     """
     if sys.version_info < MIN_PYTHON:
         needed, found = (".".join(map(str, version[:2])) for version in (MIN_PYTHON, sys.version_info))
         fail(f"needs Python {needed} or newer, but {sys.executable} is Python {found}: {HINT}")
-    for name, value in WAITING.items():
-        os.environ.setdefault(name, value)
+    if "OMP_WAIT_POLICY" not in os.environ:  # a choice of the user's
+        os.environ.update(WAITING | os.environ)
     missing = missing_packages()
     if missing:
         fail(f"{sys.executable} lacks the packages {', '.join(missing)}: {HINT}")
 
 
 def missing_packages() -> list[str]:
-    """The packages that condgen needs (pyproject.toml says which) and this Python lacks."""
+    """The dependencies of condgen, as in pyproject.toml, that this Python lacks."""
     try:
         wanted = metadata.requires("condgen") or []
     except metadata.PackageNotFoundError:
@@ -62,7 +64,7 @@ def _installed(name: str) -> bool:
 
 
 def fail(text: object) -> None:
-    """Leaves with status 1 and one line on stderr."""
+    """Exits with status 1 and one line on stderr."""
     sys.exit("condgen: " + " ".join(str(text).split()))
 
 
@@ -80,9 +82,9 @@ def check_params(path: str) -> None:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Runs a stage's `main` in the root of its own checkout; says a UserError in one line.
+    """Runs a stage's `main` in the root of its checkout; prints a UserError in one line.
 
-    Stages use relative paths, so that their files are named alike in every copy of the repository.
+    Stages use relative paths, so that paths are the same in every copy of the repository.
     """
     from condgen.base.errors import UserError
 
@@ -103,7 +105,7 @@ def run(main: Callable[[], object]) -> None:
 
 
 def _sweep() -> None:
-    """Deletes what killed stages left unfinished."""
+    """Deletes the unfinished files of killed stages."""
     import tempfile
 
     from condgen.base import files, pipeline
@@ -114,10 +116,10 @@ def _sweep() -> None:
 
 
 def _end_with_dvc() -> None:
-    """Ends this stage, as SIGTERM does, soon after the DVC that runs it is gone.
+    """Ends this stage by SIGTERM soon after the DVC that runs it has ended.
 
-    Nobody would record what it still writes, and it would write where the next DVC's stage does. Raises
-    UserError if DVC is gone by now: a stage's imports take seconds.
+    DVC would not record its results, and the next DVC's stage writes to the same files. Raises UserError if
+    DVC has already ended, because a stage's imports take seconds.
     """
     import signal
     import threading
@@ -128,12 +130,12 @@ def _end_with_dvc() -> None:
 
     dvc = process.runner()
     if dvc is None:
-        raise UserError("DVC, which ran this stage, is gone: run 'dvc repro' again")
+        raise UserError("the DVC that ran this stage has ended: run 'dvc repro' again")
 
     def watch() -> None:
         while process.running(dvc):
             time.sleep(WATCH_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    if dvc.pid != os.getpid():  # not a stage by hand
+    if dvc.pid != os.getpid():  # the stage was not started by hand
         threading.Thread(target=watch, daemon=True).start()

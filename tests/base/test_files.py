@@ -26,7 +26,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", no_space)
-    with pytest.raises(UserError, match=r"a\.json cannot be written: No space left on device: make room"):
+    with pytest.raises(UserError, match=r"a\.json cannot be written: No space left on device: free disk"):
         files.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert os.listdir(tmp_path) == ["a.json"]

@@ -109,7 +109,7 @@ def test_the_tables_show_every_number_with_its_interval():
         assert claim.text in text
     assert claims.RULE in text
     assert "| – | **" in text, "real digits have no stability"
-    for part in ("99.12 % right", "MNIST, all 70,000 images", "CVAE 10,000"):
+    for part in ("99.12 % accuracy", "MNIST, all 70,000 images", "CVAE 10,000"):
         assert part in report.markdown(results)
 
 

@@ -98,7 +98,7 @@ def test_a_killed_training_has_the_result_of_an_undisturbed_one(make, tmp_path, 
     checkpoint = resume.Checkpoint(tmp_path, name, {})
     capfd.readouterr()
     resumed = run(make, name, checkpoint)
-    assert f"{name}: goes on after epoch 3, kept in " in capfd.readouterr().err
+    assert f"{name}: resumes after epoch 3, stored in " in capfd.readouterr().err
     assert [row["epoch"] for row in resumed.rows] == list(range(1, EPOCHS + 1))
     assert same(undisturbed, resumed)
     checkpoint.remove()
@@ -153,7 +153,7 @@ def test_a_damaged_state_is_dropped_with_a_line(make, tmp_path, damage, capfd):
     capfd.readouterr()
     resume.Checkpoint(tmp_path, "cgan", {}).restore(state)
     (line,) = capfd.readouterr().err.splitlines()
-    assert line == f"cgan: {path} is damaged and dropped: training starts anew"
+    assert line == f"cgan: {path} is damaged and was deleted: training starts from the beginning"
     assert state.epoch == 0
     assert all(torch.equal(value, before[name]) for name, value in result(state)[0].items())
     assert not path.exists()
@@ -244,8 +244,8 @@ def test_a_full_disk_is_reported_once_and_does_not_stop_the_training(make, tmp_p
     assert state.epoch == EPOCHS
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"cgan: {checkpoint.path} cannot be written: No space left on device")
-    assert line.endswith("training goes on, but killed it would start anew")
-    assert list((tmp_path / "resume").iterdir()) == [], "a partly written file is left"
+    assert line.endswith("training continues, but cannot be resumed if it is killed")
+    assert list((tmp_path / "resume").iterdir()) == [], "nothing half written"
 
 
 def test_an_old_unused_state_is_removed(make, tmp_path):

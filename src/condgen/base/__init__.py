@@ -1,1 +1,1 @@
-"""What everything stands on: parameters, files, errors, random numbers, the pipeline's declaration."""
+"""What all other folders use: parameters, files, errors, random generators, reading dvc.yaml."""

@@ -11,12 +11,12 @@ from condgen.base.errors import UserError
 
 
 def choose_device(threads: int) -> torch.device:
-    """CUDA, else MPS, else the CPU; the environment variable CONDGEN_DEVICE overrides.
+    """CUDA, else MPS, else the CPU; the environment variable CONDGEN_DEVICE overrides the choice.
 
-    Also sets how the CPU computes. `threads`: sums are split among them, so their number decides the last
-    bits of results, here and in NumPy's and SciPy's libraries; OMP_NUM_THREADS does not count. Denormals
-    are flushed to zero: the all-black border pixels drive Adam's moments there, and arithmetic on them
-    makes an epoch up to twice as slow. So does memory that comes and goes (`memory.keep_freed`).
+    Also configures the CPU. `threads`: the threads of PyTorch, NumPy and SciPy, whatever OMP_NUM_THREADS is;
+    sums are split among threads, so their number changes the last bits of results. Denormals are flushed to
+    zero: at the all-black border pixels Adam's moments decay into denormals, and arithmetic on them makes an
+    epoch up to twice as slow. Freed memory is kept, also for speed (`memory.keep_freed`).
     """
     memory.keep_freed()
     torch.set_flush_denormal(True)
@@ -35,7 +35,7 @@ def choose_device(threads: int) -> torch.device:
         raise UserError(f"CONDGEN_DEVICE is {name!r}, but must be one of {', '.join(available)}") from None
     try:
         if usable:
-            torch.empty(0, device=device)  # there may be a first GPU but no seventh
+            torch.empty(0, device=device)  # cuda:7 may not exist where cuda:0 does
             return device
     except RuntimeError:
         pass
@@ -43,5 +43,5 @@ def choose_device(threads: int) -> torch.device:
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
-    """What float results depend on beside the parameters: the device, the thread count, PyTorch."""
+    """What float results depend on besides the parameters: the device, the thread count, PyTorch."""
     return {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}

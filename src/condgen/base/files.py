@@ -1,6 +1,6 @@
-"""The files under data/: each is written whole or not at all, none is read through pickle.
+"""Reads and writes the files under data/. A file is written whole or not at all; none is read with pickle.
 
-Nothing here writes a time, a path or a name of a machine, so the same content gives the same bytes.
+No time, path or host name is written into a file, so the same content gives the same bytes.
 """
 
 import csv
@@ -24,16 +24,16 @@ import numpy as np
 from condgen.base.errors import UserError
 
 UNFINISHED = re.compile(r"\..+\.condgen-(\d+)@(.+)\.\w+")
-OLD_SECONDS = 3600  # after which what is unfinished is nobody's, whoever began it
+OLD_SECONDS = 3600  # an unfinished file that is older is deleted, whichever process it belongs to
 
 
 def unfinished(name: str) -> str:
-    """How the name of what is still being written begins: hidden, and with the process that writes it."""
+    """The prefix of a temporary file's name: hidden, with the PID and the host of the process that writes."""
     return f".{name}.condgen-{os.getpid()}@{platform.node()}."
 
 
 def sweep(folder: str | Path, below: bool = False) -> None:
-    """Throws away what killed processes left unfinished in a folder, and in all folders below it."""
+    """Deletes the unfinished files of killed processes in a folder; `below`: and in its subfolders."""
     for path in list(Path(folder).rglob(".*") if below else Path(folder).glob(".*")):
         found = UNFINISHED.fullmatch(path.name)
         try:
@@ -44,20 +44,20 @@ def sweep(folder: str | Path, below: bool = False) -> None:
             else:
                 path.unlink()
         except OSError:
-            pass  # gone by now, or not ours
+            pass  # already deleted, or no permission
 
 
 def _abandoned(path: Path, pid: int, node: str) -> bool:
-    from condgen.base import process  # psutil, which is not wherever a served model runs
+    from condgen.base import process  # imports psutil, which a served model may lack
 
     gone = node == platform.node() and not process.running_pid(pid)
     return gone or time.time() - path.stat().st_mtime > OLD_SECONDS
 
 
 def write(path: str | Path, content: bytes) -> None:
-    """Writes a file whole or not at all: a temporary name in the same folder, then a rename.
+    """Writes a file whole or not at all: under a temporary name in the same folder, then renames it.
 
-    Raises UserError where there is no room, or no leave to write.
+    Raises UserError if the disk is full or writing is not permitted.
     """
     path = Path(path)
     try:
@@ -66,7 +66,7 @@ def write(path: str | Path, content: bytes) -> None:
         where = f" ({error.filename})" if error.filename in map(str, path.parents) else ""
         raise UserError(
             f"{path} cannot be written: {error.strerror or error}{where}: "
-            "make room there, or allow writing, and run again"
+            "free disk space or allow writing, then run again"
         ) from None
 
 
@@ -77,8 +77,8 @@ def _write(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
-        # mkstemp's 0600 would follow the file into DVC's cache; give it what open() would have.
+            os.fsync(file.fileno())  # or a power cut could leave an empty file under the new name
+        # mkstemp sets mode 0600, which DVC's cache would keep; set the mode that open() gives.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -95,7 +95,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _reading(path: str | Path) -> Iterator[None]:
-    """Says in one line that a file is missing, may not be read, or is damaged."""
+    """Raises UserError if a file is missing, unreadable or damaged."""
     try:
         yield
     except UserError:
@@ -103,8 +103,8 @@ def _reading(path: str | Path) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: 'dvc repro' makes it") from None
     except Exception as error:
-        # Any: there is no list of what parsers raise for any bytes (zipfile alone: BadZipFile, zlib.error,
-        # NotImplementedError, RuntimeError, OverflowError, ...), and each says the same of the file.
+        # Parsers raise many types on arbitrary bytes (zipfile alone: BadZipFile, zlib.error,
+        # NotImplementedError, RuntimeError, OverflowError, ...), and all of them mean a damaged file.
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -112,7 +112,7 @@ def _reading(path: str | Path) -> Iterator[None]:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Reads a dict from JSON. Raises UserError where the file is missing or is none."""
+    """Reads a dict from JSON. Raises UserError if the file is missing or holds something else."""
     with _reading(path):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict):
@@ -123,27 +123,27 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
-    """Writes named arrays as `np.savez` does, and the same bytes everywhere.
+    """Writes named arrays as `np.savez` does, but with the same bytes on every machine.
 
-    Uncompressed, they do not depend on the zlib at hand. NumPy asks for ZIP64 headers, which Python writes in
-    two ways (3.11.2 and 3.11.7 differ); without them there is one, up to 2 GiB an array.
+    Uncompressed, so the bytes do not depend on the zlib version. Without the ZIP64 headers that NumPy asks
+    for, which Python 3.11.2 and 3.11.7 write differently; this limits an array to 2 GiB.
     """
     buffer = io.BytesIO()
     with ZipFile(buffer, "w", ZIP_STORED) as archive:
         for name, array in arrays.items():
             npy = io.BytesIO()
             np.save(npy, array, allow_pickle=False)
-            entry = ZipInfo(f"{name}.npy")  # of 1980
-            entry.create_system = 3  # Unix, wherever this runs
+            entry = ZipInfo(f"{name}.npy")  # dated 1980
+            entry.create_system = 3  # Unix, on every system
             archive.writestr(entry, npy.getbuffer())
     write(path, buffer.getvalue())
 
 
 def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
-    """The named arrays of an npz file. Raises UserError where the file or an array is missing or damaged.
+    """The named arrays of an npz file. Raises UserError if the file or an array is missing or damaged.
 
-    Only what `write_npz` writes is read: plain arrays, uncompressed. So no array is larger than the file,
-    and that is seen before memory is taken for it: neither a zip bomb nor a made-up shape gets any.
+    Reads only what `write_npz` writes: plain, uncompressed arrays. So no array is larger than the file, which
+    is checked before memory is allocated: a zip bomb or a false shape is refused.
     """
     with _reading(path), open(path, "rb") as file, ZipFile(file) as archive:
         absent = [name for name in names if f"{name}.npy" not in archive.namelist()]
@@ -154,7 +154,7 @@ def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
 
 
 def _array(archive: ZipFile, name: str, most: int) -> np.ndarray:
-    """An array of at most `most` bytes. Raises ValueError where it is larger than it can be."""
+    """An array of at most `most` bytes. Raises ValueError if it is not as `write_npz` writes it."""
     entry = archive.getinfo(f"{name}.npy")
     if entry.compress_type != ZIP_STORED or entry.file_size > most:
         raise ValueError(f"{name} is compressed, or {entry.file_size} bytes in a file of {most}")
@@ -167,7 +167,7 @@ def _array(archive: ZipFile, name: str, most: int) -> np.ndarray:
             raise ValueError(f"{name} holds pickled objects, but must hold numbers and text")
         found = entry.file_size - member.tell()
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != found:
-            raise ValueError(f"{name} says that it is {dtype} {list(shape)}, but has {found} bytes")
+            raise ValueError(f"{name} is declared as {dtype} {list(shape)}, but has {found} bytes")
         member.seek(0)
         return np.lib.format.read_array(member, allow_pickle=False)
 
@@ -182,7 +182,7 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: str | Path, *columns: str) -> list[dict[str, float]]:
-    """Reads rows of numbers that `write_csv` wrote. Raises UserError where they lack one of the columns."""
+    """Reads rows of numbers that `write_csv` wrote. Raises UserError if one of the columns is missing."""
     with _reading(path), open(path, newline="", encoding="utf-8") as file:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         if not rows:
@@ -198,7 +198,7 @@ def write_model(folder: str | Path, state: Mapping[str, Any], config: Mapping[st
     from safetensors.torch import save
 
     folder = Path(folder)
-    # safetensors orders its keys itself, so the same weights are the same bytes.
+    # safetensors sorts its keys, so the same weights give the same bytes.
     write(folder / "model.safetensors", save({k: v.detach().cpu().contiguous() for k, v in state.items()}))
     write_json(folder / "config.json", config)
 
@@ -209,5 +209,5 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     path = Path(folder) / "model.safetensors"
     with _reading(path):
-        state = load(path.read_bytes())  # which checks that header and tensors lie within these bytes
+        state = load(path.read_bytes())  # checks that header and tensors lie within these bytes
     return state, read_json(Path(folder) / "config.json")

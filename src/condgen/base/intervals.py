@@ -1,9 +1,9 @@
-"""Bootstrap intervals: how far a mean would move had other values been drawn that it is the mean of.
+"""Bootstrap intervals of means.
 
-Percentile bootstrap: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13. It covers what
-is resampled (images, pairs, blocks, noise vectors: `metrics.METRICS` says which) and holds everything else
-fixed: the neighbourhoods of precision and recall, and above all the trained model. For another training
-run, seeds have to be compared (`python -m condgen compare`).
+Percentile bootstrap: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13. It resamples
+images, pairs, blocks or noise vectors (`catalog.METRICS` says which) and holds everything else fixed: the
+neighbourhoods of precision and recall, and above all the trained model. To see how training runs vary,
+compare seeds (`condgen compare`).
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Value:
-    """A number, its 95 % interval (None where no bootstrap is sound), and what it was averaged over."""
+    """A number, its 95 % interval (None where a bootstrap is not sound), and how many values it averages."""
 
     value: float
     low: float | None = None
@@ -27,10 +27,10 @@ class Value:
 
 
 def mean(values: np.ndarray, seed: int = 0) -> Value:
-    """The mean of independent values `[n]` with its interval; none for a single value.
+    """The mean of independent values `[n]` with its interval; a single value has no interval.
 
-    Where all values are 0, or all are 1, resampling never finds another: the interval is Wilson's for a
-    share of n (Wilson 1927), whose far end is about 4 / n. Other constants get no interval.
+    If all values are 0, or all are 1, resampling cannot vary them: the interval is Wilson's for a share of n
+    (Wilson 1927), about 4 / n wide. Other constants get no interval.
     """
     values = np.asarray(values, dtype=np.float64)
     n, value = len(values), float(values.mean())
@@ -45,14 +45,14 @@ def mean(values: np.ndarray, seed: int = 0) -> Value:
         n_resamples=DRAWS,
         confidence_level=LEVEL,
         method="percentile",
-        batch=100,  # bounds memory: 100 resamples at a time
+        batch=100,  # resamples at once, for memory
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Value(value, float(interval.low), float(interval.high), n)
 
 
 def share(p: float, n: int, seed: int = 0) -> Value:
-    """The interval of a share p of n images: a bootstrap of n zeros and ones depends on p and n only."""
+    """A share p of n images with its interval: a bootstrap of n zeros and ones depends only on p and n."""
     hits = np.zeros(n)
     hits[: round(p * n)] = 1
     return mean(hits, seed)

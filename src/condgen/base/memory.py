@@ -1,22 +1,22 @@
-"""How the C library keeps the memory that tensors give back."""
+"""Makes the C library keep freed memory for the next tensors."""
 
 import ctypes
 
-# Parameters of mallopt, from glibc's malloc.h, and what they are set to, in bytes.
+# Parameters of mallopt, from glibc's malloc.h, and their values in bytes.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-KEPT, LARGE = 128 * 2**20, 32 * 2**20  # 32 MB is the most that glibc takes for MMAP_THRESHOLD
+KEPT, LARGE = 128 * 2**20, 32 * 2**20  # 32 MB is glibc's maximum for MMAP_THRESHOLD
 
 
 def keep_freed() -> None:
-    """Has glibc keep up to 128 MB of freed memory, where blocks of up to 32 MB are taken from.
+    """Makes glibc keep up to 128 MB of freed memory, and allocate blocks of up to 32 MB from it.
 
-    Every step frees what it made. By itself, glibc gives that back to the system, or not, as the heap happens
-    to lie; where it does, the next step gets it page by page, zeroed, and may take twice as long. No effect
-    where the C library is another.
+    Every training step frees what it allocated. Depending on the layout of the heap, glibc returns that
+    memory to the system; the next step then gets it page by page, zeroed, and may take twice as long.
+    No effect with another C library.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # TypeError: Windows, where a library needs a name
+    except (AttributeError, OSError, TypeError):  # TypeError: on Windows, CDLL needs a name
         return
     mallopt(TRIM_THRESHOLD, KEPT)
     mallopt(MMAP_THRESHOLD, LARGE)

@@ -1,6 +1,6 @@
-"""Reads params.yaml as DVC does, by ruamel.yaml (YAML 1.2), and validates it.
+"""Reads params.yaml as DVC does, with ruamel.yaml (YAML 1.2), and validates it.
 
-A mistake is one line that names the key, the value and what it must be.
+A mistake is reported in one line that names the key, the value and what it must be.
 """
 
 import re
@@ -36,18 +36,18 @@ class _Whole(Top):
 
 
 def read(section: type[Section], path: str | Path = PATH) -> Any:
-    """One section of params.yaml as an instance of `section`. Raises UserError, in one line."""
+    """One section of params.yaml as an instance of `section`. Raises UserError."""
     name = section.section
     return getattr(_validate(_model(BaseModel, [section]), load(path), path), name)
 
 
 def read_seed(path: str | Path = PATH) -> int:
-    """The top-level `seed`, 0 <= seed < 2^32. Raises UserError, in one line."""
+    """The top-level `seed`, 0 <= seed < 2^32. Raises UserError."""
     return _validate(Top, load(path), path).seed
 
 
 def read_threads(path: str | Path = PATH) -> int:
-    """The top-level `threads`, 1 to 1024. Raises UserError, in one line."""
+    """The top-level `threads`, 1 to 1024. Raises UserError."""
     return _validate(Top, load(path), path).threads
 
 
@@ -73,7 +73,7 @@ def dotted(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds. Raises UserError, in one line."""
+    """The mapping in a YAML file. Raises UserError."""
     try:
         return parse(Path(path).read_text(encoding="utf-8"), path)
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def parse(text: str, path: str | Path) -> dict[str, Any]:
-    """The mapping that a text in YAML holds; `path` names it in messages. Raises UserError, in one line."""
+    """The mapping in a YAML text; messages call it `path`. Raises UserError."""
     reader = YAML(typ="safe")
     reader.Constructor = _Constructor
     try:
@@ -94,7 +94,7 @@ def parse(text: str, path: str | Path) -> dict[str, Any]:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path} is not YAML: {_line(error.problem)}{where}") from None
     except Exception as error:
-        # Any: besides YAMLError, the constructors of YAML's types raise what int() or date() raise.
+        # Besides YAMLError, the constructors of YAML's types raise what int() or date() raise.
         raise UserError(f"{path} is not YAML: {_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds {type(content).__name__}, but must hold named sections")
@@ -102,7 +102,7 @@ def parse(text: str, path: str | Path) -> dict[str, Any]:
 
 
 class LeadingZero(str):
-    """An integer like 010: 10 in YAML 1.2, 8 in YAML 1.1 and in C. No number, so that it is refused."""
+    """An integer such as 010: 10 in YAML 1.2, 8 in YAML 1.1 and in C. A string, so validation refuses it."""
 
     __repr__ = str.__str__
 
@@ -131,11 +131,11 @@ def _validate(model: type[BaseModel], content: dict[str, Any], path: str | Path)
 
 
 def _mistake(model: Any, content: dict[str, Any], errors: list[Any]) -> str:
-    """The first of pydantic's errors in words."""
+    """Describes the first of pydantic's errors."""
     first = errors[0]
-    *within, key = first["loc"][:2]  # a third is the place in a list
+    *within, key = first["loc"][:2]  # a third item is an index into a list
     owner, prefix = "the file", ""
-    for owner in within:  # a section, or nothing
+    for owner in within:  # the section, if the key is in one
         model, content, prefix = model.model_fields[owner].annotation, content[owner], f"{owner}."
     keys, name = ", ".join(model.model_fields), prefix + _line(key)
     if first["type"] == "missing":
@@ -152,7 +152,7 @@ def _mistake(model: Any, content: dict[str, Any], errors: list[Any]) -> str:
 
 
 def _must_be(field: FieldInfo) -> str:
-    """What a field takes, in words: 'a number in (0, 1]'."""
+    """What a field accepts, in words: 'a number in (0, 1]'."""
     kind: Any = field.annotation
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(str(value) for value in get_args(kind))
@@ -171,7 +171,7 @@ def _must_be(field: FieldInfo) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value as Python writes it, in one line of bounded length, whatever it is."""
+    """The repr of any value, in one line of limited length."""
     shown = reprlib.Repr()
     shown.maxstring = shown.maxother = 80
     try:

@@ -1,4 +1,4 @@
-"""Pictures as arrays: many as one, and to a png file. No Matplotlib: tracking and drawing do without it."""
+"""Image grids and PNG files, without Matplotlib, which tracking and drawing do not need."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ GAP = 2  # pixels between two pictures
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 `[n, h, w]` -> one picture, uint8, row by row, on dark grey."""
+    """Images uint8 `[n, h, w]` -> one picture, uint8, that shows them row by row on dark grey."""
     n, h, w = images.shape
     rows = -(-n // columns)
     sheet = np.full((rows * (h + GAP) + GAP, columns * (w + GAP) + GAP), 48, np.uint8)
@@ -23,7 +23,7 @@ def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def save_png(path: str | Path, image: np.ndarray, scale: int = 1) -> None:
-    """Writes a uint8 picture, each pixel as a square of `scale` pixels."""
+    """Writes a uint8 picture as PNG, each pixel as a square of `scale` pixels."""
     buffer = io.BytesIO()
     Image.fromarray(image.repeat(scale, 0).repeat(scale, 1)).save(buffer, "PNG", optimize=True)
     files.write(path, buffer.getvalue())

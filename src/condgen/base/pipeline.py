@@ -1,7 +1,7 @@
-"""The pipeline as dvc.yaml declares it: what each stage reads and writes, and which code made a result.
+"""The pipeline as dvc.yaml declares it: what each stage reads and writes, and which code it runs.
 
-DVC does not follow imports, so a stage's `deps` name the code that it runs. That list is the one answer to
-"which code made this": for the resume key of a training, for the `code` tag of a run, and for pooling runs.
+DVC does not follow imports, so a stage's `deps` name its code. The same list says which code made a result:
+in the key of a checkpoint, in the `code` tag of a run, and when runs are pooled.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Stages = Mapping[str, Mapping[str, Any]]
 
 
 def root() -> Path:
-    """The real repository, also from within the temporary copies that `dvc exp run --temp` makes."""
+    """The root of the real repository, also from within a temporary copy that `dvc exp run --temp` made."""
     if os.environ.get("DVC_ROOT"):
         return Path(os.environ["DVC_ROOT"]).resolve()
     here = Path.cwd().resolve()
@@ -29,7 +29,7 @@ def root() -> Path:
 
 
 def stages() -> Stages:
-    """The stages of dvc.yaml in the working directory. Raises UserError where it cannot be read."""
+    """The stages of dvc.yaml in the working directory. Raises UserError if it cannot be read."""
     found = params.load("dvc.yaml").get("stages")
     if not isinstance(found, dict) or not all(isinstance(spec, dict) for spec in found.values()):
         raise UserError(f"dvc.yaml has no stages, but {COMMITTED}")
@@ -37,7 +37,7 @@ def stages() -> Stages:
 
 
 def stage(name: str) -> Mapping[str, Any]:
-    """One stage of dvc.yaml. Raises UserError where it is not among them."""
+    """One stage of dvc.yaml. Raises UserError if there is no such stage."""
     found = stages()
     if name not in found:
         raise UserError(f"dvc.yaml has no stage {name}, but {COMMITTED}")
@@ -45,27 +45,27 @@ def stage(name: str) -> Mapping[str, Any]:
 
 
 def code(*specs: Mapping[str, Any]) -> dict[str, str]:
-    """Code file -> MD5 of its content: all files that the `deps` of these stages name, folders included.
+    """Code file -> MD5, for all files that the `deps` of these stages name, directly or by folder.
 
-    Paths are relative to the working directory, so that copies of a checkout agree.
+    Paths are relative to the working directory, so they are the same in every copy of the repository.
     """
     deps = {dep for spec in specs for dep in spec.get("deps", []) if not dep.startswith(DATA)}
     return {path.as_posix(): md5(path) for path in _files(sorted(deps)) if path.parent.name != "__pycache__"}
 
 
 def code_digest(*specs: Mapping[str, Any]) -> str:
-    """A short name of the code of these stages, by content: eight hexadecimal digits."""
+    """A short hash of the code of these stages: eight hexadecimal digits."""
     parts = "\n".join(f"{path} {digest}" for path, digest in sorted(code(*specs).items()))
     return hashlib.md5(parts.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def outs(spec: Mapping[str, Any]) -> list[str]:
-    """What a stage writes, metrics included."""
+    """The paths that a stage writes, metrics included."""
     return [*spec.get("outs", []), *(path for entry in spec.get("metrics", []) for path in entry)]
 
 
 def data_hashes(paths: Iterable[str]) -> dict[str, str]:
-    """File below data/ -> MD5, as dvc.lock names it; of a folder, each file in it."""
+    """File below data/ -> its MD5, as in dvc.lock; for a folder, each file in it."""
     return {path.as_posix(): md5(path) for path in _files(p for p in paths if p.startswith(DATA))}
 
 
@@ -78,13 +78,13 @@ def maker(path: str, stages: Stages) -> str | None:
 
 
 def md5(path: Path) -> str:
-    """A file's MD5, because dvc.lock names the same file by it."""
+    """A file's MD5, as in dvc.lock."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _files(paths: Iterable[str]) -> list[Path]:
-    """The files among these paths, and in the folders among them; in order."""
+    """These files, and the files in these folders, in order."""
     found = [Path(path) for path in paths]
     each = [f for path in found for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return [f for f in each if f.is_file()]

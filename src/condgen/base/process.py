@@ -8,10 +8,10 @@ import psutil
 
 
 def runner() -> psutil.Process | None:
-    """The DVC that runs this stage; this very process if it was started by hand; None if DVC is gone.
+    """The DVC process that runs this stage; this process if it was started by hand; None if DVC has ended.
 
-    DVC starts a shell, which starts the stage, and gives both DVC_STAGE: the nearest ancestor without this
-    value is DVC. It is of the stage's process group; whoever adopts orphans (PID 1, systemd) is not.
+    DVC starts a shell, which starts the stage, and sets DVC_STAGE for both: the nearest ancestor without this
+    value is DVC. DVC is in the stage's process group; a process that adopts orphans (PID 1, systemd) is not.
     """
     process = above = psutil.Process()
     stage = os.environ.get("DVC_STAGE")
@@ -26,14 +26,14 @@ def runner() -> psutil.Process | None:
                 return above
             process = above
     except psutil.Error:
-        return process  # an ancestor that may not be looked into is not our shell
+        return process  # an ancestor that we may not inspect is not our shell
     return None
 
 
 def execution() -> str:
-    """Names the pipeline execution this stage belongs to: the same for all stages of one `dvc repro`.
+    """An ID of the pipeline execution, the same for all stages of one `dvc repro`.
 
-    It is the process that runs them. A stage started by hand is an execution of its own.
+    It identifies the process that runs the stages. A stage started by hand is an execution of its own.
     """
     process = runner() or psutil.Process()
     return f"{platform.node()}-{process.pid}-{_started(process)}"
@@ -44,13 +44,13 @@ def running(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:
-        return True  # somebody else's
+        return True  # another user's process
     except psutil.Error:
         return False
 
 
 def running_pid(pid: int) -> bool:
-    """Whether a process of this number is running (a zombie is not)."""
+    """Whether a process with this PID is running (a zombie is not)."""
     try:
         return running(psutil.Process(pid))
     except psutil.AccessDenied:
@@ -60,7 +60,7 @@ def running_pid(pid: int) -> bool:
 
 
 def _group(pid: int) -> int | None:
-    """A process's group; None where there are none (Windows), or it is gone, or may not be asked."""
+    """A process's group; None on Windows, if the process has ended, or if access is denied."""
     try:
         return os.getpgid(pid)
     except (AttributeError, OSError):
@@ -68,7 +68,7 @@ def _group(pid: int) -> int | None:
 
 
 def _started(process: psutil.Process) -> str:
-    """When a process started: on Linux in ticks since this boot, which no change of the clock moves."""
+    """When a process started: on Linux in ticks since boot, which do not change when the clock is set."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
         return boot + "-" + Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]

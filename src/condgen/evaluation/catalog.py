@@ -1,4 +1,4 @@
-"""The numbers that are measured: what each is called, how it reads, and where it comes from."""
+"""The metrics: name, direction, unit and source of each."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number is called, how it reads, and where it comes from."""
+    """A metric's name, group, direction, unit, source and interval."""
 
     key: str
     name: str
@@ -15,17 +15,17 @@ class Metric:
     unit: str
     paper: str
     interval: str
-    """Over what the interval resamples; or why there is none."""
+    """What the interval resamples, or why there is none."""
     digits: int = 2
     scale: float = 1
-    """Shown is value * scale."""
+    """The displayed value is value * scale."""
 
 
 METRICS = [
     Metric("class_accuracy", "Class accuracy", "fidelity", "higher", "%",
            "GAN-test: Shmelkov et al. 2018", "images", 1, 100),
     Metric("frechet_distance", "Fréchet distance", "fidelity", "lower", "feature units²",
-           "FID: Heusel et al. 2017", "none: resampled sets have doubles, which bias it upwards", 2),
+           "FID: Heusel et al. 2017", "none: resampled sets hold duplicates, which bias it upwards", 2),
     Metric("kernel_distance", "Kernel distance", "fidelity", "lower", "MMD²",
            "KID: Bińkowski et al. 2018", "disjoint blocks of 1,000 images", 3),
     Metric("precision", "Precision", "fidelity", "higher", "%",
@@ -38,21 +38,21 @@ METRICS = [
            "Kynkäänniemi et al. 2019", "real images, neighbourhoods fixed", 1, 100),
     Metric("coverage", "Coverage", "diversity", "higher", "%",
            "Naeem et al. 2020", "real images, neighbourhoods fixed", 1, 100),
-    Metric("vendi_features", "Vendi score, features", "diversity", "higher", "effective images a digit",
-           "Friedman & Dieng 2022", "none: resampled sets have doubles, which lower it", 2),
-    Metric("vendi_pixels", "Vendi score, pixels", "diversity", "higher", "effective images a digit",
-           "Friedman & Dieng 2022", "none: resampled sets have doubles, which lower it", 2),
-    Metric("pairwise_ssim", "SSIM of pairs of one digit", "diversity", "lower", "SSIM",
+    Metric("vendi_features", "Vendi score, features", "diversity", "higher", "effective images per digit",
+           "Friedman & Dieng 2022", "none: resampled sets hold duplicates, which lower it", 2),
+    Metric("vendi_pixels", "Vendi score, pixels", "diversity", "higher", "effective images per digit",
+           "Friedman & Dieng 2022", "none: resampled sets hold duplicates, which lower it", 2),
+    Metric("pairwise_ssim", "SSIM of pairs of the same digit", "diversity", "lower", "SSIM",
            "after Odena et al. 2017", "disjoint pairs, half as many as images", 3),
     Metric("gan_train", "GAN-train accuracy", "usefulness", "higher", "%",
            "Shmelkov et al. 2018; CAS: Ravuri & Vinyals 2019", "real test images", 1, 100),
     Metric("parzen_log_likelihood", "Parzen log-likelihood", "likelihood", "higher", "nats",
            "Goodfellow et al. 2014; Mirza & Osindero 2014", "real test images", 1),
-    Metric("picture_change", "Picture change an epoch", "stability", "lower", "% of the grey range",
+    Metric("picture_change", "Picture change per epoch", "stability", "lower", "% of the grey range",
            "this project", "the 100 fixed noise vectors", 2, 100),
-    Metric("reading_change", "Pictures read otherwise an epoch later", "stability", "lower", "%",
+    Metric("reading_change", "Pictures classified differently an epoch later", "stability", "lower", "%",
            "this project", "the 100 fixed noise vectors", 1, 100),
-    Metric("accuracy_change", "Class accuracy change an epoch", "stability", "lower", "% points",
+    Metric("accuracy_change", "Class accuracy change per epoch", "stability", "lower", "% points",
            "this project, on the 100 pictures", "late epochs", 1, 100),
 ]  # fmt: skip
 

@@ -1,19 +1,19 @@
-"""The article's claims, each tested by comparisons of measured intervals, with a verdict by a stated rule."""
+"""The article's claims, each tested by comparisons of intervals, with a verdict by RULE."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 RULE = (
-    "A comparison is met when the two 95 % intervals do not overlap and lie in the claimed order, refuted "
-    "when they do not overlap and lie in the other order, and open when they overlap. A claim holds when all "
-    "of its comparisons are met, and does not hold when at least one is refuted and none is met. Otherwise "
-    "one cannot tell: the measures disagree, or some are open."
+    "A comparison is met if the two 95 % intervals do not overlap and are in the claimed order, refuted if "
+    "they do not overlap and are in the opposite order, and open if they overlap. A claim holds if all of "
+    "its comparisons are met, and does not hold if at least one is refuted and none is met. Otherwise the "
+    'verdict is "cannot tell": the measures disagree, or intervals overlap.'
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`left` is claimed to be below `right` in `metric`; both name a set of images."""
+    """The claim that `left` is below `right` in `metric`; both name a set of images."""
 
     metric: str
     left: str
@@ -22,7 +22,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the article, and what would have to be measured for it to hold."""
+    """A sentence of the article, and the comparisons that must be met for it to hold."""
 
     text: str
     meaning: str
@@ -74,7 +74,7 @@ Interval = tuple[float, float] | None
 
 
 def outcome(left: Interval, right: Interval) -> str:
-    """met, refuted or open: whether `left` is claimed below `right`; open without an interval."""
+    """met, refuted or open, for the claim that `left` is below `right`; open if an interval is missing."""
     if left is None or right is None:
         return "open"
     if left[1] < right[0]:
@@ -94,7 +94,7 @@ def verdict(outcomes: list[str]) -> str:
 
 
 def reason(outcomes: list[str], measured: bool = True) -> str:
-    """Why nothing can be told; empty where a verdict was reached. measured: there are intervals of all."""
+    """Why the verdict is "cannot tell"; empty for the others. measured: every interval is known."""
     if verdict(outcomes) != "cannot tell":
         return ""
     if "refuted" in outcomes and "met" in outcomes:
@@ -105,7 +105,7 @@ def reason(outcomes: list[str], measured: bool = True) -> str:
 def judge(intervals: Mapping[str, Mapping[str, Interval]]) -> list[dict]:
     """Every claim with its comparisons and its verdict, as plain values.
 
-    intervals: set -> metric -> (low, high), or None where there is none.
+    intervals: set -> metric -> (low, high), or None if there is no interval.
     """
     judged = []
     for claim in CLAIMS:

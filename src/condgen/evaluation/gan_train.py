@@ -1,4 +1,4 @@
-"""How much a set of images is worth to a classifier that learns from nothing else."""
+"""GAN-train: how well a classifier that is trained only on samples classifies real images."""
 
 from dataclasses import replace
 from typing import cast
@@ -11,18 +11,18 @@ from condgen.training.loop import train, watch
 from condgen.training.progress import Progress
 from condgen.training.state import begin
 
-SHOWN = 1000  # validation images that are classified after each epoch: no more than the progress line needs
+SHOWN = 1000  # validation images that are classified after each epoch, only for the progress line
 
 
 def gan_train(
     p: classifier.ClassifierParams, epochs: int, drawn: data.Images, split: data.Split, progress: Progress
 ) -> Tensor:
-    """Which real test images a classifier that was trained on samples only classifies correctly: bool `[n]`.
+    """Which real test images are classified correctly by a classifier trained only on samples: bool `[n]`.
 
     GAN-train: Shmelkov et al. 2018, "How good is my GAN?"; the classification accuracy score of Ravuri &
-    Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models". It falls when samples
-    are unlike real images, and when they are all alike. The same network as the judge, from scratch. Raises
-    UserError where training diverged.
+    Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models". The accuracy is low if
+    samples are unlike real images, or too much alike. The classifier is the judge's network, trained from
+    scratch. Raises UserError if training diverged.
     """
     p = p.model_copy(update={"epochs": epochs})
     some = data.Images(split.validation.x[:SHOWN], split.validation.y[:SHOWN])

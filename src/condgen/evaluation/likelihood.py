@@ -1,10 +1,10 @@
-"""The Parzen-window log-likelihood of test images under a set of samples, with the published protocol.
+"""The Parzen-window log-likelihood of test images under a set of samples, by the published protocol.
 
 Goodfellow et al. 2014, "Generative Adversarial Nets", section 5, and Mirza & Osindero 2014, "Conditional
 Generative Adversarial Nets", table 1: a Gaussian around each of 10,000 samples, its width chosen on
 validation images, mean +- standard error over the test images, in nats. Theis et al. 2016, "A note on the
-evaluation of generative models", show how little it says of visual quality; it is here because the
-published rows are.
+evaluation of generative models", show how little it says about visual quality; it is computed for comparison
+with published values.
 """
 
 import math
@@ -18,8 +18,8 @@ from condgen.base import intervals
 from condgen.base.intervals import Value
 
 SIGMAS = np.logspace(-1, 0, 20).tolist()  # widths tried, in units of the grey range
-BLOCK = 250  # rows of the distances that are in memory at once
-VALIDATION = 1000  # validation images that choose the width
+BLOCK = 250  # rows of the distance matrix in memory at once
+VALIDATION = 1000  # validation images used to choose the width
 PUBLISHED = [
     ("Deep belief net (as cited by Mirza & Osindero 2014)", 138.0, 2.0),
     ("GAN (Goodfellow et al. 2014)", 225.0, 2.0),
@@ -45,7 +45,7 @@ def log_density(samples: Tensor, x: Tensor, sigmas: Sequence[float]) -> Tensor:
     float64. Distances are the same for all widths, so they are computed once.
     """
     n, d = samples.shape
-    samples, x = samples.cpu(), x.cpu()  # float64, which not every accelerator has
+    samples, x = samples.cpu(), x.cpu()  # not every accelerator has float64
     found = torch.empty(len(sigmas), len(x), dtype=torch.float64)
     for start in range(0, len(x), BLOCK):
         rows = slice(start, start + BLOCK)

@@ -1,8 +1,8 @@
-"""Arrays -> numbers, each with its paper, unit, direction and sample size. Nothing here knows a model.
+"""Metrics: arrays -> numbers, each with its paper, unit, direction and sample size, whatever the model.
 
-Distances between images are taken in the features of this project's classifier, which was trained on
-real images and saw no sample. Published values that use Inception's features do not compare.
-`catalog.METRICS` names every number once, for the report, the docs and the claims.
+Distances between images are measured in the features of this project's classifier, which was trained on real
+images only. So they are not comparable with published values, which use Inception's features.
+`catalog.METRICS` has the name of every metric, for the report, the docs and the claims.
 """
 
 from collections.abc import Sequence
@@ -24,17 +24,17 @@ from condgen.datasets import data
 from condgen.evaluation.neighbourhoods import count_neighbours
 
 NEAREST = 5  # k of the nearest-neighbour metrics, as Naeem et al. 2020 recommend
-PER_CLASS = 1000  # images of a class that are measured at most: the time for neighbours grows with the square
+PER_CLASS = 1000  # most images per class that are measured: the time for neighbours grows quadratically
 KID_BLOCK = 1000  # images in one estimate of the kernel distance, as in Binkowski et al. 2018
-BATCH = 100  # images whose SSIM or sharpness is computed at once: both need many times their size
-THIRD = 3  # stability looks at the last third of training
+BATCH = 100  # images at once for SSIM and sharpness, which need many times the images' memory
+THIRD = 3  # stability is measured over the last third of training
 
 
 def class_accuracy(logits: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
-    """How often an image is read as the class that was asked for: over all, and for each class.
+    """How often an image is classified as the class that was asked for: over all, and for each class.
 
     In [0, 1], higher is better. GAN-test: Shmelkov, Schmid & Alahari 2018, "How good is my GAN?". It
-    measures fidelity and obedience, not diversity: one good picture a class scores 1.
+    measures fidelity to the label, not diversity: one good picture per class scores 1.
     logits `[n, 10]`, labels `[n]`; every class must occur.
     """
     hit = (logits.argmax(dim=1) == labels).cpu().double()
@@ -53,12 +53,12 @@ def frechet_distance(features: Tensor, reference: Tensor) -> Value:
     distance = FrechetInceptionDistance(feature=_AsGiven(features.shape[1])).set_dtype(torch.float64)
     distance.update(features.cpu().double(), real=False)
     distance.update(reference.cpu().double(), real=True)
-    # Rounding can leave a distance of nothing at -1e-12.
+    # Rounding can turn a distance of 0 into -1e-12.
     return Value(max(float(distance.compute()), 0.0), n=len(features))
 
 
 class _AsGiven(nn.Module):
-    """Stands where torchmetrics expects a network: what comes in already is features."""
+    """The network that torchmetrics expects; its input already is features."""
 
     def __init__(self, num_features: int):
         super().__init__()
@@ -78,7 +78,7 @@ def kernel_distance(features: Tensor, reference: Tensor) -> Value:
     n = min(len(features), len(reference))
     blocks = max(n // KID_BLOCK, 1)
     x, y = features.cpu().double(), reference.cpu().double()
-    # Samples come class after class: a block has to be a sample of the whole.
+    # Samples are sorted by class. Shuffled, each block is a sample of the whole set.
     x = x[torch.randperm(len(x), generator=generator(0, "kernel distance/x"))][:n]
     y = y[torch.randperm(len(y), generator=generator(0, "kernel distance/y"))][:n]
     size = min(n, KID_BLOCK)
@@ -91,9 +91,9 @@ def kernel_distance(features: Tensor, reference: Tensor) -> Value:
 def neighbourhoods(features: Tensor, reference: Tensor) -> dict[str, Value]:
     """precision, recall (Kynkaanniemi et al. 2019) and density, coverage (Naeem et al. 2020).
 
-    features `[n, f]`, reference `[m, f]`. A neighbourhood is the ball to an image's 5th neighbour.
+    features `[n, f]`, reference `[m, f]`. A neighbourhood is the ball that reaches an image's 5th neighbour.
     Precision: share of samples in a neighbourhood of a real image. Recall: share of real images in one of
-    a sample. Density: how many neighbourhoods of real images a sample lies in, over 5; 1 for real images.
+    a sample. Density: how many neighbourhoods of real images a sample is in, over 5; 1 for real images.
     Coverage: share of real images with a sample in their neighbourhood. All but density in [0, 1].
     """
     balls, recalled, covered = count_neighbours(features, reference, NEAREST)
@@ -110,10 +110,10 @@ def _share(hits: Tensor) -> Value:
 
 
 def vendi_score(x: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
-    """Effective number of different images a class: mean over classes, and each class's; 1 .. n a class.
+    """Effective number of different images per class: the mean over classes, and each class's, in [1, n].
 
-    x `[n, d]`, pixels or features; labels `[n]`, those asked for: a wrong digit counts as a different
-    picture, so read it beside the class accuracy.
+    x `[n, d]`, pixels or features; labels `[n]`, those asked for. A wrong digit counts as a different
+    picture, so compare it with the class accuracy.
     """
     by_class = [effective_number(x[labels == label]) for label in range(data.CLASSES)]
     return Value(float(np.mean(by_class)), n=len(labels)), by_class
@@ -126,15 +126,15 @@ def effective_number(x: Tensor) -> float:
     Friedman & Dieng 2022, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning".
     """
     x = F.normalize(x.cpu().double(), dim=1)
-    # x x^T [n, n] and x^T x [d, d] have the same eigenvalues but for zeros, which add nothing.
+    # x x^T [n, n] and x^T x [d, d] have the same eigenvalues except zeros, which add nothing.
     gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
-    # By SciPy: beside other work, PyTorch's took 10 s instead of 0.05, as OpenMP's threads wait by spinning.
+    # SciPy's: beside other processes, PyTorch's took 10 s instead of 0.05, as OpenMP's waiting threads spin.
     eigenvalues = eigvalsh(gram.numpy() / len(x)).clip(min=0)  # rounding leaves some at -1e-17
     return float(np.exp(entr(eigenvalues).sum()))
 
 
 def pairwise_ssim(x: Tensor, labels: Tensor) -> Value:
-    """Mean structural similarity of disjoint random pairs of one class; 1 is "all the same".
+    """Mean structural similarity of disjoint random pairs of the same class; 1 means identical.
 
     After Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs", who use the
     multi-scale form, for which 28 x 28 pixels are too few. x `[n, 784]` in [0, 1], labels `[n]`.
@@ -158,7 +158,7 @@ LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 
 
 def sharpness(x: Tensor, reference: Tensor) -> Value:
-    """Variance of the Laplacian of an image, mean over images, over the same of real images; 1 is real.
+    """Mean variance of the images' Laplacian, divided by that of real images; 1 is as sharp as real.
 
     Below 1 is blurred, above 1 is noisy. Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield
     microscopy". x, reference `[n, 784]` in [0, 1].
@@ -178,10 +178,10 @@ def _laplacian_variance(x: Tensor) -> np.ndarray:
 def stability(images: Tensor, read: Tensor, labels: Tensor) -> dict[str, Value]:
     """How much pictures of the same noise still change from epoch to epoch in the last third of training.
 
-    images `[e, n, 784]` in [0, 1], after each epoch; read `[e, n]`, what the classifier reads in them;
+    images `[e, n, 784]` in [0, 1], after each epoch; read `[e, n]`, the classes that the classifier predicts;
     labels `[n]`, what was asked for.
     picture_change: mean absolute difference of a pixel between two epochs, as a share of the grey range.
-    reading_change: share of pictures that are read as another class an epoch later.
+    reading_change: share of pictures that are classified differently an epoch later.
     accuracy_change: mean absolute difference of the class accuracy of the n pictures between two epochs.
     The first two resample the noise vectors and hold the epochs fixed; the last resamples the epochs.
     """
@@ -189,7 +189,7 @@ def stability(images: Tensor, read: Tensor, labels: Tensor) -> dict[str, Value]:
     late, late_read = images[start:], read[start:]
     if len(late) < 2:
         raise ValueError("stability needs at least two epochs")
-    change = (late[1:] - late[:-1]).abs().mean(dim=(0, 2))  # [n]: one value a noise vector
+    change = (late[1:] - late[:-1]).abs().mean(dim=(0, 2))  # [n]: one value per noise vector
     other = (late_read[1:] != late_read[:-1]).float().mean(dim=0)
     accuracy = (late_read == labels).float().mean(dim=1)  # [epochs]
     return {
@@ -200,7 +200,7 @@ def stability(images: Tensor, read: Tensor, labels: Tensor) -> dict[str, Value]:
 
 
 def _mean_or_nothing(values: np.ndarray) -> Value:
-    """The mean; no interval where all values are alike: they are no share, so nothing bounds it."""
+    """The mean; no interval if all values are equal, because Wilson's is only for shares."""
     value = intervals.mean(values)
     return value if np.ptp(values) > 0 else Value(value.value, n=value.n)
 
@@ -213,14 +213,14 @@ def same_count_per_class(images: data.Images, per_class: int) -> data.Images:
 
 
 def confusion(logits: Tensor, labels: Tensor) -> list[list[int]]:
-    """How often class i was asked for (row) and class j drawn (column), as the classifier reads it."""
+    """How often class i was asked for (row) and class j predicted by the classifier (column)."""
     counts = torch.bincount(labels * data.CLASSES + logits.argmax(dim=1), minlength=data.CLASSES**2)
     return counts.view(data.CLASSES, data.CLASSES).tolist()
 
 
 def nearest(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows, distances) `[n]` of the reference image next to each of x, by Euclidean distance of pixels."""
-    # Not by a matrix product: it loses the digits of small distances, and those are what is looked for.
+    """(rows, distances) `[n]` of the reference image nearest to each of x, by Euclidean pixel distance."""
+    # Not by a matrix product: it loses digits of small distances, the ones that matter here.
     found = torch.cdist(x, reference, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
     return found.indices, found.values
 
@@ -228,7 +228,7 @@ def nearest(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 def measure_images(
     drawn: data.Images, features: Tensor, logits: Tensor, reference: data.Images, real: Tensor
 ) -> tuple[dict[str, Value], dict[str, Sequence]]:
-    """All numbers that need nothing but a set of images; and the same by class.
+    """All metrics that need only a set of images, and some of them by class.
 
     drawn: the images, with the labels asked for; features `[n, f]` and logits `[n, 10]` are theirs.
     reference: real images, and real `[m, f]` their features.

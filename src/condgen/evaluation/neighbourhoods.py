@@ -1,4 +1,4 @@
-"""How two sets of points lie among each other, by balls that reach to a point's k-th nearest neighbour.
+"""Counts for precision, recall, density and coverage, by balls that reach a point's k-th nearest neighbour.
 
 X are real points, Y are samples, NN_k(x) is the distance from x to its k-th nearest neighbour within its own
 set, x itself not counted.
@@ -14,7 +14,7 @@ Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Model
     density   = 1/(k m) sum_j sum_i 1[y_j lies in the ball of x_i]
     coverage  = 1/n sum_i 1[at least one y_j lies in the ball of x_i]
 
-The first paper counts the surface of a ball as inside it, the code of the second does not; nor does this.
+The first paper counts a ball's surface as inside; the second paper's code does not, nor does this code.
 """
 
 from typing import NamedTuple
@@ -22,11 +22,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BLOCK = 250  # rows of a matrix of distances that are in memory at once
+BLOCK = 250  # rows of a distance matrix in memory at once
 
 
 class Neighbours(NamedTuple):
-    """What the four metrics average. Precision is the mean of `balls > 0`, density that of `balls / k`."""
+    """The values that the metrics average: precision is the mean of `balls > 0`, density of `balls / k`."""
 
     balls: Tensor
     """How many balls of real points each sample lies in: int64 `[m]`."""
@@ -41,7 +41,7 @@ def count_neighbours(samples: Tensor, real: Tensor, k: int, block: int = BLOCK) 
 
     Memory: a few matrices of `block` rows and max(m, n) columns.
     """
-    # Close to the origin, products lose fewer digits. float64, which not every accelerator has.
+    # Centred, because products lose fewer digits close to the origin. Not every accelerator has float64.
     samples, real = samples.cpu().double(), real.cpu().double()
     centre = real.mean(dim=0)
     samples, real = samples - centre, real - centre
@@ -67,8 +67,8 @@ def _squared_radii(x: Tensor, k: int, block: int) -> Tensor:
 
 
 def _blocks(n: int, block: int) -> list[slice]:
-    # Slices of one result, not a list of small tensors: those outlive their block and lie between the large
-    # ones, so that the C library's heap grows with every block (1.3 GB for 20,000 points).
+    # Slices of one result, not a list of small tensors, which would stay between the large ones that are
+    # freed, and fragment the heap (1.3 GB for 20,000 points).
     return [slice(start, start + block) for start in range(0, n, block)]
 
 
@@ -76,8 +76,8 @@ def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """|a_i - b_j|^2 of float64 rows, as float32 `[rows of a, rows of b]`.
 
     |a|^2 + |b|^2 - 2 a.b takes a quarter of the time of differences, and its error in float64 is about 1e-15
-    of |a|^2 + |b|^2. What is below 1e-12 of |a|^2 is 0, so that equal points have no distance; and rounded to
-    float32, a distance is the same number whichever of two points comes first and whatever the block.
+    of |a|^2 + |b|^2. Less than 1e-12 |a|^2 is set to 0, so that the distance of equal points is 0. Rounded to
+    float32, a distance does not depend on which of the two points comes first, or on the block.
     """
     norms = a.square().sum(dim=1)[:, None]
     squared = torch.addmm(b.square().sum(dim=1), a, b.T, alpha=-2).add_(norms)

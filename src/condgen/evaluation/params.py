@@ -1,4 +1,4 @@
-"""The sections of params.yaml that are about measuring."""
+"""Sections `evaluate` and `registry` of params.yaml."""
 
 from typing import ClassVar, Literal
 
@@ -16,7 +16,7 @@ class EvaluateParams(Section):
 
 
 class RegistryParams(Section):
-    """Section `registry` of params.yaml: which number makes a model the champion. It changes no output."""
+    """Section `registry` of params.yaml: the metric that chooses the champion. It changes no output."""
 
     section: ClassVar[str] = "registry"
     champion: Literal[tuple(metric.key for metric in METRICS if metric.better != "none")]  # type: ignore[valid-type]

@@ -1,4 +1,4 @@
-"""Everything that is measured of one set of images, and all sets together as data/metrics/evaluate.json."""
+"""Measures sets of images: all metrics of one set, and all sets for data/metrics/evaluate.json."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from condgen.models.classifier import Classifier, ClassifierParams, classify
 from condgen.training.progress import Progress
 
 SETS = (*MODELS, "real")
-# The CVAE's own bounds of the log-likelihood of a test image; and what its metrics file says of them.
+# The CVAE's own bounds of the log-likelihood of a test image, and their keys in its metrics file.
 BOUNDS = ("test_elbo", "test_iwae_bound")
 BOUND_KEYS = [key + end for key in BOUNDS for end in ("", "_interval")]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A set's numbers, the same by class, and what else a file of numbers should say of it."""
+    """A set's metrics, the same by class, and details for the metrics file."""
 
     images: int
     values: dict[str, Value]
@@ -45,8 +45,11 @@ def read_bounds(path: str, source: str) -> dict:
 
 
 def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
-    """What a training stage's metrics file says. Raises UserError where one of the keys is no number (or no
-    interval, if it is called one), or where the file is about another data set than `source`."""
+    """Reads a training stage's metrics file.
+
+    Raises UserError if a key is missing or is not a number (for *_interval: two numbers), or if the file is
+    about another data set than `source`.
+    """
     numbers = files.read_json(path)
     for key in ("data", *keys):
         if key not in numbers:
@@ -81,7 +84,7 @@ def measure(
     """Measures one set of images against the real test images, whose features are real_features `[m, f]`.
 
     At most metrics.PER_CLASS images of a class are measured. history: pictures `[e, n, 784]` of the same
-    noise after each epoch, and the n labels; without it, or with one epoch, nothing is said of stability.
+    noise after each epoch, and the n labels; without it, or with one epoch, stability is not measured.
     """
     drawn = metrics.same_count_per_class(drawn, metrics.PER_CLASS)
     features, logits = classify(judge, drawn.x)
@@ -105,7 +108,7 @@ def measure_all(
     p: ClassifierParams,
     gan_train_epochs: int,
 ) -> dict[str, Measured]:
-    """Measures every model's images, and as many real ones as "real"; arguments as of `measure`."""
+    """Measures every model's images, and as many real ones as "real"; arguments as in `measure`."""
     per_class = min(len(images) for images in drawn.values()) // data.CLASSES
     sets = {**drawn, "real": metrics.same_count_per_class(split.train, per_class)}
     real_features, _ = classify(judge, split.test.x)
@@ -128,9 +131,9 @@ def nearest_pairs(
 
 
 def results(measured: Mapping[str, Measured], split: data.Split, judge: Mapping, cvae: Mapping) -> dict:
-    """What data/metrics/evaluate.json holds: plain values, numbers by set, intervals, claims.
+    """The content of data/metrics/evaluate.json: plain values, numbers by set, intervals, claims.
 
-    judge and cvae: what data/metrics/train_classifier.json and train_cvae.json hold.
+    judge and cvae: the content of data/metrics/train_classifier.json and train_cvae.json.
     """
     found = {
         name: {"images": m.images}
@@ -160,18 +163,18 @@ def results(measured: Mapping[str, Measured], split: data.Split, judge: Mapping,
 
 
 def headline(found: Mapping) -> dict[str, dict[str, float]]:
-    """Set -> metric -> value: what a table of runs should show."""
+    """Set -> metric -> value, for the table of runs."""
     keys = [metric.key for metric in catalog.METRICS] + [*BOUNDS]
     return {name: {key: found[name][key] for key in keys if key in found[name]} for name in SETS}
 
 
 def by_digit(found: Mapping) -> dict[str, dict[str, list[float]]]:
-    """Set -> its class accuracy for each digit."""
+    """Set -> its class accuracy by digit."""
     return {name: {"class_accuracy_by_digit": found[name]["class_accuracy_by_digit"]} for name in SETS}
 
 
 def candidates(found: Mapping, metric: str) -> dict[str, dict[str, float]]:
-    """Model -> its result in a metric, and on how many images: those that the registry may promote."""
+    """Model -> its value of a metric and the numbers of images: the candidates for promotion to champion."""
     reference = found["reference_images"]
     return {
         name: {"value": found[name][metric], "images": found[name]["images"], "reference_images": reference}

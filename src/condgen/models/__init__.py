@@ -1,13 +1,13 @@
-"""The networks: what they are, what they minimise, how they draw.
+"""The networks: layers, losses, training steps, drawing.
 
-`MODELS` is the one list of the generators that are compared. Its modules are imported when they are asked
-for, so whoever draws with one model needs no other. A model's module has:
+`MODELS` is the one list of the generators that are compared. A model's module is imported when it is needed,
+so drawing with one model needs no other. It has:
 
 - `Params`, its section of params.yaml, and `Network`, a `torch.nn.Module` with `config` (the arguments that
   build it, `latent_dim` among them) and `parts` (name -> submodule that has an optimizer of its own);
 - `build(p, seed)` -> a fresh network;
-- `train_step(network, optimizers, x, labels, noise, p)` -> numbers of each image, `[b]`, detached;
-- `validate(network, images, seed)` -> numbers on images that it was not trained on (none for the CGAN);
+- `train_step(network, optimizers, x, labels, noise, p)` -> name -> one number per image, `[b]`, detached;
+- `validate(network, images, seed)` -> name -> number, on images that it was not trained on (not in the CGAN);
 - `draw(network, z, labels)` -> images `[n, 784]` in [0, 1].
 """
 
@@ -24,7 +24,7 @@ from condgen.base.errors import UserError
 
 @dataclass(frozen=True)
 class Model:
-    """A generator. name: in params.yaml, file names and MLflow; title: for people; about: a sentence."""
+    """A generator. name: in params.yaml, file names and MLflow; title: for display; about: a sentence."""
 
     name: str
     title: str
@@ -45,12 +45,12 @@ MODELS = {
 
 
 def split_state(network: nn.Module, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A network as `files.write_model` takes it: its state_dict, and how to build it. Undone by `restore`."""
+    """A network's state_dict and config, for `files.write_model`; the inverse of `restore`."""
     return network.state_dict(), cast(dict[str, Any], network.config) | {"model": name}
 
 
 def restore(kind: type[nn.Module], state: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
-    """A network of class `kind` from what `files.read_model` read. Raises UserError where they do not fit.
+    """A network of class `kind` from what `files.read_model` returned. Raises UserError if they do not fit.
 
     config: the arguments of the class, and `model`, the name of the model.
     """
@@ -59,6 +59,6 @@ def restore(kind: type[nn.Module], state: Mapping[str, Tensor], config: Mapping[
         network.load_state_dict(state)
     except (TypeError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"the files of the {kind.__name__} do not fit one another ({error}): 'dvc repro' makes them anew"
+            f"the files of the {kind.__name__} do not fit together ({error}): 'dvc repro' makes them again"
         ) from None
     return network.eval()

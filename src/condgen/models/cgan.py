@@ -1,7 +1,7 @@
 """The conditional generative adversarial network: networks, losses, training step, drawing.
 
 Mirza & Osindero 2014, "Conditional Generative Adversarial Nets" (arXiv:1411.1784), after Goodfellow et al.
-2014, "Generative Adversarial Nets" (arXiv:1406.2661). Symbols as there: x an image, y its label, z noise,
+2014, "Generative Adversarial Nets" (arXiv:1406.2661). The papers' symbols: x an image, y its label, z noise,
 G the generator, D the discriminator. Inside the networks pixels are in [-1, 1], the range of tanh.
 """
 
@@ -44,7 +44,7 @@ class CGANParams(Section):
 
 
 class MLP(nn.Module):
-    """Two hidden layers, each leaky relu then dropout, and a linear layer out."""
+    """Two hidden layers, each with leaky ReLU and dropout, and a linear output layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, leak: float):
         super().__init__()
@@ -54,7 +54,7 @@ class MLP(nn.Module):
         self.out = nn.Linear(hidden, outputs)
 
     def forward(self, h: Tensor, masks: Masks | None) -> Tensor:
-        """h `[b, inputs]`, masks None for no dropout -> `[b, outputs]`."""
+        """h `[b, inputs]` -> `[b, outputs]`; no dropout if masks is None."""
         for i, layer in enumerate((self.hidden1, self.hidden2)):
             h = F.leaky_relu(layer(h), self.leak)
             if masks is not None:
@@ -74,7 +74,7 @@ class CGAN(nn.Module):
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """The two players, each with an optimizer of its own."""
+        """G and D, each with its own optimizer."""
         return {"G": self.G, "D": self.D}
 
     def generate(self, z: Tensor, y: Tensor, masks: Masks | None = None) -> Tensor:
@@ -86,7 +86,7 @@ class CGAN(nn.Module):
         return self.D(self.with_label(x, y), masks).squeeze(1)
 
     def with_label(self, x: Tensor, y: Tensor) -> Tensor:
-        """What a network is given: x `[b, n]` beside y `[b, 10]`, or x alone."""
+        """A network's input: x `[b, n]` concatenated with y `[b, 10]`, or x alone if unconditional."""
         return torch.cat([x, y], dim=1) if self.config["conditional"] else x
 
 
@@ -101,10 +101,10 @@ def build(p: CGANParams, seed: int) -> CGAN:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
-    """-log D(x) - log(1 - D(G(z|y))), the target of real images lowered to 1 - smooth.
+    """-log D(x) - log(1 - D(G(z|y))), with the target of real images lowered to 1 - smooth.
 
     real, fake: logits `[b]` -> `[b]`, nats per pair of images. (Mirza & Osindero 2014, equation 2;
-    one-sided label smoothing: Salimans et al. 2016, "Improved Techniques for Training GANs", 3.4)
+    one-sided label smoothing: Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.4)
     """
     target = torch.full_like(real, 1 - smooth)
     on_real = F.binary_cross_entropy_with_logits(real, target, reduction="none")
@@ -112,7 +112,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
 
 
 def generator_loss(fake: Tensor, form: str) -> Tensor:
-    """What G minimises: -log D(G(z|y)), non-saturating; or log(1 - D(G(z|y))), the min-max game's own.
+    """What G minimises: -log D(G(z|y)), non-saturating; or log(1 - D(G(z|y))), as in the min-max game.
 
     fake: logits `[b]` -> `[b]`, nats per image. (Goodfellow et al. 2014, section 3 and equation 1)
     """
@@ -127,11 +127,11 @@ def train_step(
     noise: torch.Generator,
     p: CGANParams,
 ) -> dict[str, Tensor]:
-    """One discriminator step, then one generator step against the new discriminator.
+    """One discriminator step, then one generator step against the updated discriminator.
 
-    x `[b, 784]` in [0, 1], labels `[b]`. Returns of each image, `[b]`, detached: d_loss (nats per pair),
-    g_loss (nats per image), and the probabilities of "real" d_real = D(x) and d_fake = D(G(z|y)), as the
-    discriminator's step saw them. (Goodfellow et al. 2014, algorithm 1, with k = 1)
+    x `[b, 784]` in [0, 1], labels `[b]`. Returns for each image, `[b]`, detached: d_loss (nats per pair),
+    g_loss (nats per image), and the probabilities of "real", d_real = D(x) and d_fake = D(G(z|y)), from
+    before the discriminator's step. (Goodfellow et al. 2014, algorithm 1, with k = 1)
     """
     x, y = 2 * x - 1, data.one_hot(labels)
     z, for_g, for_d, for_dg = draw_noise(p, len(x), noise)
@@ -157,12 +157,12 @@ def train_step(
 
 
 def draw_noise(p: CGANParams, b: int, noise: torch.Generator) -> tuple[Tensor, Masks, Masks, Masks]:
-    """The noise of one step on b images: z `[b, latent_dim]`, and dropout masks.
+    """The noise of one step on b images: z `[b, latent_dim]`, and three pairs of dropout masks.
 
-    Masks for G, for D on real and generated images at once (`[2 * b, hidden]`), and for D in G's step.
+    The masks are for G, for D on real and generated images (`[2 * b, hidden]`), and for D in G's step.
     """
     z = torch.randn(b, p.latent_dim, generator=noise, device=noise.device)
-    masks = dropout_mask(p.dropout, (8 * b, p.hidden), noise)  # one call: drawing costs time
+    masks = dropout_mask(p.dropout, (8 * b, p.hidden), noise)  # one call is faster
     for_g, for_d, for_dg = (part.chunk(2) for part in masks.split([2 * b, 4 * b, 2 * b]))
     return z, for_g, for_d, for_dg
 

@@ -1,7 +1,7 @@
-"""The classifier: a small convolutional network that reads digits, and in whose features sets are compared.
+"""The classifier: a small convolutional network that classifies digits; the metrics use its features.
 
 The layout (two convolutions with pooling, a hidden layer) is LeNet's: LeCun et al. 1998, "Gradient-based
-learning applied to document recognition". It judges both generators, and is trained on real images only.
+learning applied to document recognition". It judges both generators and is trained on real images only.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ from condgen.base.sections import Section
 from condgen.datasets import data
 from condgen.models.layers import init_glorot
 
-BATCH = 100  # images at once where nothing is trained: little memory, and in the processor's cache
+BATCH = 100  # images at once for inference: little memory, which fits the processor's cache
 
 
 class ClassifierParams(Section):
     """Section `classifier` of params.yaml."""
 
     section: ClassVar[str] = "classifier"
-    # Adam's defaults (Kingma & Ba 2015); the schedule is one cycle, which moves lr and beta1.
+    # Adam's defaults (Kingma & Ba 2015); the one-cycle schedule varies lr and beta1.
     one_cycle: ClassVar[bool] = True
     beta1: ClassVar[float] = 0.9
     beta2: ClassVar[float] = 0.999
@@ -40,7 +40,7 @@ class ClassifierParams(Section):
 
 
 class Classifier(nn.Module):
-    """Two 3x3 convolutions, each relu and 2x2 max pooling; a relu feature layer; ten logits."""
+    """Two 3x3 convolutions, each with ReLU and 2x2 max pooling; a feature layer with ReLU; ten logits."""
 
     def __init__(self, channels: int, features: int):
         super().__init__()
@@ -49,12 +49,12 @@ class Classifier(nn.Module):
         self.conv2 = nn.Conv2d(channels, 2 * channels, 3)
         self.feature_layer = nn.Linear(2 * channels * 5 * 5, features)
         self.logits = nn.Linear(features, data.CLASSES)
-        # On a CPU, oneDNN runs these convolutions 1.5 times as fast with channels last.
+        # On a CPU, oneDNN runs these convolutions 1.5 times as fast in channels-last memory format.
         self.to(memory_format=torch.channels_last)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """All of it is trained by one optimizer."""
+        """One optimizer trains the whole network."""
         return {"model": self}
 
     def features(self, x: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def train_step(
 
 
 def validate(model: Classifier, images: data.Images, seed: int) -> dict[str, float]:
-    """val_loss (cross-entropy, nats per image) and val_accuracy in [0, 1]; nothing in it is random."""
+    """val_loss (cross-entropy, nats per image) and val_accuracy in [0, 1]; `seed` is not used."""
     loss, accuracy = score(model, images)
     return {"val_loss": loss, "val_accuracy": accuracy}
 

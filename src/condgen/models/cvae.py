@@ -1,8 +1,8 @@
 """The conditional variational autoencoder: network, loss, training step, drawing.
 
 Kingma & Welling 2014, "Auto-Encoding Variational Bayes" (arXiv:1312.6114); conditioned on the label, with
-the prior N(0, I) whatever the label, as the model M2 of Kingma et al. 2014, "Semi-Supervised Learning with
-Deep Generative Models" (arXiv:1406.5298). Symbols as there: x an image, y its label, z the latent code,
+the prior N(0, I) for every label, as the model M2 of Kingma et al. 2014, "Semi-Supervised Learning with
+Deep Generative Models" (arXiv:1406.5298). The papers' symbols: x an image, y its label, z the latent code,
 q(z|x, y) = N(mu, exp(logvar)).
 """
 
@@ -22,7 +22,7 @@ from condgen.datasets import data
 from condgen.models.layers import init_glorot
 
 BOUND_SAMPLES = 100  # k of the importance-weighted bound
-BOUND_BATCH = 20  # test images at once, for memory; changes the result only through the noise
+BOUND_BATCH = 20  # test images at once, for memory; another number draws other noise
 VALIDATION_BATCH = 500  # images at once, for memory
 
 
@@ -43,9 +43,9 @@ class CVAEParams(Section):
 
 
 class CVAE(nn.Module):
-    """Encoder [x, y] -> hidden, relu -> (mu, logvar); decoder [z, y] -> hidden, relu -> logits of x.
+    """Encoder [x, y] -> hidden, ReLU -> (mu, logvar); decoder [z, y] -> hidden, ReLU -> logits of x.
 
-    With `conditional` false neither sees y: the plain VAE.
+    With `conditional` false neither sees y, which gives the plain VAE.
     """
 
     def __init__(self, hidden: int, latent_dim: int, conditional: bool):
@@ -60,7 +60,7 @@ class CVAE(nn.Module):
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """All of it is trained by one optimizer."""
+        """One optimizer trains the whole network."""
         return {"model": self}
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ class CVAE(nn.Module):
         return self.logits(F.relu(self.decoder(self.with_label(z, y))))
 
     def with_label(self, x: Tensor, y: Tensor) -> Tensor:
-        """What a network is given: x `[b, n]` beside y `[b, 10]`, or x alone."""
+        """A network's input: x `[b, n]` concatenated with y `[b, 10]`, or x alone if unconditional."""
         return torch.cat([x, y], dim=1) if self.config["conditional"] else x
 
 
@@ -90,7 +90,7 @@ def build(p: CVAEParams, seed: int) -> CVAE:
 def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x|z, y) with Bernoulli pixels: sum over pixels of the binary cross-entropy.
 
-    logits `[b, 784]`, x `[b, 784]` in [0, 1] -> `[b]`, nats per image. For grey pixels it is the usual
+    logits `[b, 784]`, x `[b, 784]` in [0, 1] -> `[b]`, nats per image. For grey pixels this is the usual
     surrogate, not a likelihood. (Kingma & Welling 2014, appendix C.1)
     """
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
@@ -123,9 +123,9 @@ def train_step(
     noise: torch.Generator,
     p: CVAEParams,
 ) -> dict[str, Tensor]:
-    """One step down the gradient of -ELBO, its mean over a batch. (Kingma & Welling 2014, algorithm 1)
+    """One step on -ELBO, averaged over a batch. (Kingma & Welling 2014, algorithm 1)
 
-    x `[b, 784]` in [0, 1], labels `[b]`. Returns the terms of each image's loss, `[b]` each, nats, detached.
+    x `[b, 784]` in [0, 1], labels `[b]`. Returns each image's loss and its terms, `[b]` each, nats, detached.
     """
     eps = torch.randn(len(x), p.latent_dim, generator=noise, device=x.device)
     reconstructions, kl = negative_elbo(model, x, data.one_hot(labels), eps)
@@ -144,7 +144,7 @@ def validate(model: CVAE, images: data.Images, seed: int) -> dict[str, float]:
     eps = torch.randn(len(images), model.config["latent_dim"], generator=noise, device=device)
     batches = zip(*(t.split(VALIDATION_BATCH) for t in (images.x, images.y, eps)), strict=True)
     terms = [negative_elbo(model, x, data.one_hot(y), part) for x, y, part in batches]
-    # float64 on the CPU: float32 would round sums over all images, and MPS has nothing wider.
+    # float64 on the CPU: a float32 sum over all images would be rounded, and MPS has no float64.
     reconstructions, kl = (torch.cat(term).cpu().double() for term in zip(*terms, strict=True))
     named = {"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl}
     return {f"val_{name}": float(values.mean()) for name, values in named.items()}
@@ -160,8 +160,8 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
     """
     device, k = images.x.device, BOUND_SAMPLES
     noise = generator(seed, "cvae/bounds", device=device)
-    # Both are allocated before the loop: small tensors kept between large ones that are freed would leave
-    # holes in memory that nothing fits into, 2 GB of them.
+    # Allocated before the loop: small tensors that stay between large ones that are freed would fragment
+    # the heap, by 2 GB.
     elbo, bound = torch.empty(2, len(images), device=device)
     parts = (t.split(BOUND_BATCH) for t in (images.x, images.y, elbo, bound))
     for x, labels, elbo_part, bound_part in zip(*parts, strict=True):

@@ -1,4 +1,4 @@
-"""What the networks share."""
+"""The initialisation that all networks share."""
 
 import torch
 from torch import nn

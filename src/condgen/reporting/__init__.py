@@ -1,1 +1,1 @@
-"""Numbers and images to pictures and pages."""
+"""Numbers and images -> figures and the report."""

@@ -1,11 +1,11 @@
-"""The pictures of the report, in its order, with what they show."""
+"""The pictures of the report in order, with titles and captions."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Picture(NamedTuple):
-    """title and text, for people; the file."""
+    """A picture's title, caption (text) and file."""
 
     title: str
     text: str
@@ -19,16 +19,16 @@ LATENT = "What each digit looks like over the two latent dimensions, at the quan
 NEAREST = "Samples, and below each the training image that is nearest in pixels."
 TABLE = "Each digit early, later and late in training, from the same noise."
 LEARNED = "The same noise after every epoch, five pictures of each digit."
-ACCURACY = "How often the classifier reads a sample as the digit that was asked for."
+ACCURACY = "How often the classifier predicts the digit that was asked for."
 VENDI = (
-    "The Vendi score in the classifier's features: how many different pictures the samples amount to. "
+    "The Vendi score in the classifier's features: the effective number of different pictures. "
     "Wrong digits count as different."
 )
-CONFUSION = "Of a hundred samples of a digit (row), how many are read as each digit (column)."
+CONFUSION = "Of the samples of a digit (row), the percentage that is classified as each digit (column)."
 
 
 def pictures(sample: Path, evaluate: Path) -> tuple[Picture, ...]:
-    """What the stages `sample` and `evaluate` drew into their folders, in the order of the report."""
+    """The pictures of the stages `sample` and `evaluate`, in the order of the report."""
     return (
         Picture("The article's table", TABLE, sample / "article_table.png"),
         Picture("How they learned", LEARNED, sample / "training.gif"),
@@ -36,7 +36,7 @@ def pictures(sample: Path, evaluate: Path) -> tuple[Picture, ...]:
         Picture("CGAN: a row for each digit", SAMPLES, sample / "cgan_classes.png"),
         Picture("Class accuracy by digit", ACCURACY, evaluate / "accuracy_by_digit.png"),
         Picture("Different pictures of a digit", VENDI, evaluate / "vendi_by_digit.png"),
-        Picture("Asked for and drawn", CONFUSION, evaluate / "confusion.png"),
+        Picture("Confusion of digits", CONFUSION, evaluate / "confusion.png"),
         Picture("CVAE: one noise, ten labels", SAME_NOISE, sample / "cvae_same_noise.png"),
         Picture("CGAN: one noise, ten labels", SAME_NOISE, sample / "cgan_same_noise.png"),
         Picture("CVAE: from one noise to another", INTERPOLATION, sample / "cvae_interpolation.png"),

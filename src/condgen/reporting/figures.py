@@ -1,4 +1,4 @@
-"""Arrays -> pictures. The same arrays give the same bytes: nothing here writes a time or a version."""
+"""Arrays -> pictures. The same arrays give the same bytes: no time or version is written."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from condgen.base import files
 from condgen.base.pictures import GAP, mosaic, save_png
 from condgen.models import MODELS
 
-# Blue, orange, grey: told apart by people with any colour vision, on white and on black paper.
+# Blue, orange, grey: distinguishable with any colour vision, on white and on black.
 COLOURS = {"cvae": "#3b75c4", "cgan": "#e07b1f", "real": "#7d7d7d"}
 NAMES = {name: model.title for name, model in MODELS.items()} | {"real": "Real digits"}
 FRAME_MS = 160  # how long an animation shows an epoch
-LAST_MS = 2500  # and how long the last one
+LAST_MS = 2500  # how long it shows the last one
 
 
 def first_of_each_class(images: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def class_grid(path: str | Path, images: np.ndarray, labels: np.ndarray, count: 
 
 
 def manifold(path: str | Path, images: np.ndarray) -> None:
-    """`[10, s, s, 28, 28]`: what each class looks like over a 2-D latent space; two rows of five."""
+    """The manifold of each class, uint8 `[10, s, s, 28, 28]`, in two rows of five at half size."""
     classes, s, _, h, w = images.shape
     tiles = images.transpose(0, 1, 3, 2, 4).reshape(classes, s * h, s * w)
     halves = [np.asarray(Image.fromarray(tile).reduce(2)) for tile in tiles]
@@ -43,7 +43,7 @@ def manifold(path: str | Path, images: np.ndarray) -> None:
 def article_table(path: str | Path, pictures: Mapping[str, Mapping[int, np.ndarray]]) -> None:
     """The article's table: for each model and epoch a row with one picture of each class.
 
-    pictures: model name -> epoch -> uint8 `[10, 28, 28]`, a picture a class.
+    pictures: model name -> epoch -> uint8 `[10, 28, 28]`, a picture per class.
     """
     rows = [(name, epoch, row) for name, by_epoch in pictures.items() for epoch, row in by_epoch.items()]
     figure = Figure(figsize=(9, 0.35 + 0.8 * len(rows)), facecolor="white")
@@ -69,11 +69,11 @@ def article_table(path: str | Path, pictures: Mapping[str, Mapping[int, np.ndarr
 
 
 def animation(path: str | Path, histories: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """A GIF of training: all models side by side, five pictures of each class on the same noise.
+    """A GIF of training: all models side by side, five pictures of each class from the same noise.
 
-    histories: model name -> (epochs `[e]`, images uint8 `[e, 100, 28, 28]`). Early epochs change most,
-    so all of the first ten are shown and later ones more and more seldom. A model that was trained for
-    fewer epochs rests on its last.
+    histories: model name -> (epochs `[e]`, images uint8 `[e, 100, 28, 28]`). Early epochs change most, so the
+    first ten are all shown, then every second and every tenth. A model that was trained for fewer epochs
+    stays at its last.
     """
     longest = max(int(epochs[-1]) for epochs, _ in histories.values())
     shown = [e for e in range(1, longest + 1) if e <= 10 or e % (2 if e <= 30 else 10) == 0 or e == longest]
@@ -92,7 +92,7 @@ def animation(path: str | Path, histories: Mapping[str, tuple[np.ndarray, np.nda
 
 
 def _titled(picture: np.ndarray, text: str) -> np.ndarray:
-    """A picture under a line of text, uint8."""
+    """A picture with a line of text above it, uint8."""
     strip = Image.new("L", (picture.shape[1], 16), 48)
     ImageDraw.Draw(strip).text((4, 2), text, fill=255)
     return np.vstack([np.asarray(strip), picture])
@@ -118,7 +118,7 @@ def curves(
 
 
 def bars_by_class(path: str | Path, values: Mapping[str, Sequence[float]], label: str) -> None:
-    """Bars: ten values a set, one for each class. values: set -> values; label: what they are, with unit."""
+    """Bars for each set and class. values: set -> ten values; label: the name of the axis, with unit."""
     figure = Figure(figsize=(9, 3.2), facecolor="white")
     axis = figure.subplots()
     width = 0.8 / len(values)
@@ -140,12 +140,12 @@ def grid(path: str | Path, images: np.ndarray, columns: int) -> None:
 
 
 def pairs(path: str | Path, above: np.ndarray, below: np.ndarray) -> None:
-    """Two rows of pictures, each picture of the first above its partner of the second."""
+    """Two rows of pictures, each one of `above` over its partner in `below`."""
     grid(path, np.concatenate([above, below]), len(above))
 
 
 def confusion(path: str | Path, tables: Mapping[str, Sequence[Sequence[int]]]) -> None:
-    """Asked against drawn digit, a panel a model, in % of those asked for. tables: model -> [10, 10]."""
+    """Confusion matrices in % of the digits asked for, a panel per model. tables: model -> [10, 10]."""
     figure = Figure(figsize=(4.6 * len(tables), 4.6), facecolor="white")
     for axis, (name, table) in zip(
         figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True
@@ -167,9 +167,9 @@ def confusion(path: str | Path, tables: Mapping[str, Sequence[Sequence[int]]]) -
 
 
 def comparison(path: str | Path, rows: Sequence[Any]) -> None:
-    """Dots with bars of one standard deviation over seeds, a panel a metric, a line a setting.
+    """Dots with bars of one standard deviation over seeds: a panel per metric, a line per setting.
 
-    rows: `compare.Row`s.
+    rows: `pooling.Row`s.
     """
     metrics = list(rows[0].values)
     labels = [", ".join(f"{k}={v}" for k, v in row.settings.items()) or "all alike" for row in rows]

@@ -1,4 +1,4 @@
-"""Which pictures a stage makes, and what their files are called. How they are drawn is in `figures`."""
+"""Which pictures a stage makes, and the names of their files. `figures` draws them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def learning(
 
 
 def evaluation(folder: str, results: Mapping[str, Any], curves: Mapping[str, Sequence[Mapping]]) -> None:
-    """{accuracy,vendi}_by_digit.png, confusion.png and curves.png, from what evaluate.json holds."""
+    """{accuracy,vendi}_by_digit.png, confusion.png and curves.png, from the content of evaluate.json."""
     accuracy, vendi = (
         {name: results[name][key] for name in figures.NAMES}
         for key in ("class_accuracy_by_digit", "vendi_features_by_digit")

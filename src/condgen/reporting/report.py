@@ -33,7 +33,7 @@ def _number(value: float, metric: Metric) -> str:
 
 
 def metric_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each metric: what it is, and every set's number."""
+    """A row for each metric: its name and every set's number."""
     return [
         {
             "metric": metric,
@@ -46,7 +46,7 @@ def metric_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def claim_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each claim: what it says, the numbers that test it, and the verdict."""
+    """A row for each claim: its text, the numbers that test it, and the verdict."""
     return [
         judged
         | {
@@ -65,12 +65,12 @@ def claim_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def metric_name(key: str) -> str:
-    """A metric's name with its unit, where that is some per cent."""
+    """A metric's name, with its unit if that is a percentage."""
     return BY_KEY[key].name + (f", {BY_KEY[key].unit}" if BY_KEY[key].unit.startswith("%") else "")
 
 
 def likelihood_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The Parzen-window row of each set beside the published ones: (model, mean ± standard error)."""
+    """The Parzen-window rows of the sets and the published ones: (model, mean ± standard error)."""
     ours = [
         (
             f"{figures.NAMES[name]}, {results[name]['images']:,} images, width "
@@ -80,7 +80,7 @@ def likelihood_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name in SETS
     ]
     if not results["data"].startswith("MNIST, all"):
-        return ours  # what was published is about MNIST
+        return ours  # the published values are for MNIST
     return ours + [(name, f"{mean:g} ± {error:g}") for name, mean, error in likelihood.PUBLISHED]
 
 
@@ -95,13 +95,13 @@ def bound_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 BOUNDS = (
-    "The CVAE's own lower bounds of log p(x|y), with grey pixels taken as Bernoulli means: logarithms of "
-    "probabilities, which do not compare with the Parzen window's densities."
+    "The CVAE's own lower bounds of log p(x|y), with grey pixels taken as Bernoulli means. They are log "
+    "probabilities, so they are not comparable with the Parzen window's log densities."
 )
 
 
 def verdicts_markdown(results: Mapping[str, Any]) -> str:
-    """A line for each claim: what remains to be seen where there is no room for the table."""
+    """A line for each claim with its verdict, for places without room for the table."""
     rows = [(row["claim"], row["verdict"], row["reason"]) for row in claim_rows(results)]
     return "\n".join(f"- {claim} **{verdict}** {reason}".rstrip() for claim, verdict, reason in rows)
 
@@ -133,7 +133,7 @@ def metrics_markdown(results: Mapping[str, Any]) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Verdicts, claims, metrics, likelihoods and what they were measured on: the MLflow parent shows it."""
+    """Verdicts, claims, metrics, likelihoods and their data: the description of the parent run in MLflow."""
     return "\n\n".join(
         [
             verdicts_markdown(results),
@@ -155,18 +155,18 @@ def likelihood_markdown(results: Mapping[str, Any]) -> str:
 
 
 def caption(results: Mapping[str, Any]) -> str:
-    """What the numbers were measured on and with, in plain words."""
-    right = f"{100 * results['classifier']['test_accuracy']:.2f} % right on test digits"
+    """The images that were measured, and how to read the numbers."""
+    right = f"{100 * results['classifier']['test_accuracy']:.2f} % accuracy on test digits"
     sizes = ", ".join(f"{figures.NAMES[name]} {results[name]['images']:,}" for name in SETS)
     counts = {results[name]["images"] for name in SETS}
-    unequal = " Numbers of images differ, and distances are biased by them." if len(counts) > 1 else ""
+    unequal = " The numbers of images differ, which biases the distances." if len(counts) > 1 else ""
     return (
         f"Data: {results['data']}. Images measured: {sizes}; each against {results['reference_images']:,} "
-        f"test digits, in the features of a classifier that is {right}. The column of real digits holds "
-        "training images measured in the same way (those that the classifier was trained on): what real "
-        "digits score. Samples that are easier to read than real digits are nearer to prototypes."
-        f"{unequal} In brackets: 95 % bootstrap intervals, given the trained model and the images drawn; "
-        "they say nothing of another training run (compare seeds for that)."
+        f"test digits, in the features of a classifier with {right}. The column of real digits shows what "
+        "real images score: training images, on which the classifier was trained, measured in the same way. "
+        "Samples that are easier to classify than real digits are closer to prototypes."
+        f"{unequal} Brackets hold 95 % bootstrap intervals, given the trained model and the images drawn; "
+        "they do not cover the variation between training runs (compare seeds for that)."
     )
 
 
@@ -177,9 +177,9 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, float]]:
 
 
 def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[captions.Picture]) -> None:
-    """Writes the page. pictures: the first stands on top, the rest at the end.
+    """Writes the page. pictures: the first is shown at the top, the rest at the end.
 
-    A picture whose file is missing is left out (there is a manifold only where the latent space is 2-D).
+    Missing files are skipped: a manifold exists only if the latent space is 2-D.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -202,7 +202,7 @@ def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[captio
 
 
 def _inline(file: Path) -> str:
-    """A picture as a data: address, so that the page is one file."""
+    """A picture as a data: URL, so that the page is one file."""
     suffix = file.suffix
     if suffix not in TYPES:
         raise UserError(f"{file} is not a picture, but must be one of {', '.join(TYPES)}")

@@ -1,4 +1,4 @@
-"""A trained generator -> digits for people: pictures of dates and numbers, labelled data sets of any size."""
+"""Draws with a trained generator: pictures of dates and numbers, labelled data sets of any size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +15,16 @@ from condgen.datasets import data
 from condgen.sampling.generator import Generator, check_noise, within
 
 DIGITS = "0123456789"
-SEPARATORS = " -.,:/+"  # what stands between the digits of dates, times and numbers
+SEPARATORS = " -.,:/+"  # allowed between the digits of dates, times and numbers
 LONGEST_TEXT = 100  # characters
-GLYPH_WIDTH = 16  # pixels, of a separator's cell
+GLYPH_WIDTH = 16  # pixels, width of a separator's cell
 FONT_SIZE = 26  # of separators; digits of this size are about as tall as MNIST's
 BASELINE = 24  # MNIST's digits fill the middle 20 of 28 rows, so they stand on this one
 
-# Pillow takes a larger picture for an attack and warns whoever opens it (PIL.Image.MAX_IMAGE_PIXELS).
+# Pillow warns of an attack when it opens a larger picture (PIL.Image.MAX_IMAGE_PIXELS).
 MOST_PIXELS = 89_478_485
 
-# The names under which every reader of MNIST looks for its files: Y. LeCun, "The MNIST database", 1998.
+# How MNIST's file names begin: Y. LeCun, "The MNIST database", 1998.
 MNIST = {"train": "train", "test": "t10k"}
 ABOUT = "Drawn by a model, not real: the label of an image is the digit that the model was asked for."
 
@@ -34,8 +34,8 @@ def picture(
 ) -> np.ndarray:
     """A text such as "2026-11-22", its digits drawn by the model: uint8 `[28 * variants, w]`, white on black.
 
-    A row for each variant, with noise of its own that does not depend on how many there are. Raises
-    UserError for a text with other characters than digits and SEPARATORS, or without a digit.
+    A row for each variant, with its own noise, which does not depend on the number of variants. Raises
+    UserError if the text has characters other than digits and SEPARATORS, or has no digit.
     """
     _check_text(text)
     within("variants", variants, 1, 100)
@@ -44,7 +44,7 @@ def picture(
     glyphs = {character: _glyph(character) for character in set(text) - set(DIGITS)}
     rows = []
     for row in range(variants):
-        # A stream a row: of one stream, torch.randn's first numbers depend on how many are asked for.
+        # A stream per row, because torch.randn's first numbers depend on how many are drawn.
         digits = iter(generator.images(labels, f"drawing/text/{row}", seed, temperature))
         rows.append(np.hstack([glyphs[c] if c in glyphs else next(digits) for c in text]))
     return np.vstack(rows)
@@ -84,11 +84,11 @@ def export(
 ) -> None:
     """Writes a labelled data set drawn by the model; the folder appears whole or not at all.
 
-    MNIST/raw/ holds MNIST's four files, uncompressed, which torchvision.datasets.MNIST(folder) reads; the
-    classes are mixed there. png/{train,test}/<digit>/ holds the same images, as torchvision's ImageFolder
-    reads them: number k is the digit's k-th in MNIST/raw. dataset.json says what drew them.
+    MNIST/raw/ holds MNIST's four files, uncompressed, for torchvision.datasets.MNIST(folder); the classes are
+    mixed. png/{train,test}/<digit>/ holds the same images for torchvision's ImageFolder: number k is the
+    digit's k-th in MNIST/raw. dataset.json names the model, its MD5, the seed and the temperature.
 
-    Raises UserError where a number is out of range or `folder` exists and is not empty.
+    Raises UserError if a number is out of range, or if `folder` exists and is not empty.
     """
     counts = {"train": per_class, "test": test_per_class}
     within("per_class", per_class, 1, 100_000)
@@ -97,7 +97,7 @@ def export(
     _check_conditional(generator)
     with _new_folder(folder) as new:
         for part, count in counts.items():
-            # Mixed, because a training loop that does not shuffle should not see one digit after another.
+            # Mixed, for training loops that do not shuffle.
             mix = random.generator(seed, f"drawing/{part}/order")
             labels = data.every_class(count)[torch.randperm(data.CLASSES * count, generator=mix)]
             images = generator.images(labels, f"drawing/{part}", seed, temperature)
@@ -139,14 +139,14 @@ def write_pngs(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 @contextmanager
 def _new_folder(folder: str | Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when all is in it and vanishes where something fails."""
+    """A folder to fill, which gets its name when it is complete and is deleted on an error."""
     with _writing(folder):
         target = Path(folder).resolve()
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise UserError(f"{folder} exists and is not an empty folder: name a new one, or remove it")
         target.parent.mkdir(parents=True, exist_ok=True)
-        # In the same file system, so that it can be renamed; one level down, because mkdtemp's 0700 is
-        # not what mkdir would have given.
+        # In the same file system, so that it can be renamed; one level down, because mkdtemp's mode is 0700
+        # and mkdir's is not.
         with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
             new = Path(temporary) / "new"
             new.mkdir()
@@ -156,7 +156,7 @@ def _new_folder(folder: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _writing(path: str | Path) -> Iterator[None]:
-    """Says in one line which path could not be written, and why."""
+    """Raises UserError if a path cannot be written."""
     try:
         yield
     except OSError as error:
@@ -164,7 +164,7 @@ def _writing(path: str | Path) -> Iterator[None]:
 
 
 def _glyph(character: str) -> np.ndarray:
-    """A separator in print, white on black: uint8 `[28, GLYPH_WIDTH]`."""
+    """A separator in Pillow's font, white on black: uint8 `[28, GLYPH_WIDTH]`."""
     cell = Image.new("L", (GLYPH_WIDTH, data.SIDE))
     font = ImageFont.load_default(FONT_SIZE)
     ImageDraw.Draw(cell).text((GLYPH_WIDTH / 2, BASELINE), character, 255, font, anchor="ms")
@@ -181,13 +181,13 @@ def _check_text(text: str) -> None:
                 f"spaces and {' '.join(SEPARATORS.strip())}"
             )
     if not set(text) & set(DIGITS):
-        raise UserError(f"the text {text!r} has no digit to draw: one or more of 0 to 9 is needed")
+        raise UserError(f"the text {text!r} has no digit, but must have at least one")
 
 
 def _check_conditional(generator: Generator) -> None:
-    """Raises UserError where the model never saw a label: what it draws is not what it is asked for."""
+    """Raises UserError if the model was trained without labels: it cannot draw a digit on request."""
     if not generator.conditional:
         raise UserError(
-            f"this {generator.name} was trained with {generator.name}.conditional false, so it draws digits "
-            "of its own choice: give a model that was trained with true"
+            f"this {generator.name} was trained with {generator.name}.conditional false, so it draws random "
+            "digits: use a model that was trained with true"
         )

@@ -16,7 +16,7 @@ from condgen.models import MODELS, restore
 
 BATCH = 1000  # images at once; changes no result
 LARGEST_SEED = 2**32 - 1
-HOTTEST = 1000  # far past any use, and far below where float32 would overflow in the network
+HOTTEST = 1000  # far above any useful value, and far below a float32 overflow in the network
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Generator:
         """uint8 `[n, 28, 28]` for labels `[n]` in 0..9; z ~ N(0, temperature^2 I), 1 is the prior.
 
         z is drawn for all images at once, so an image does not depend on the batch it is in. Another
-        `stream` is other noise. Raises UserError where seed or temperature is out of range.
+        `stream` gives other noise. Raises UserError if seed or temperature is out of range.
         """
         check_noise(seed, temperature)
         noise = random.generator(seed, stream)
@@ -61,9 +61,9 @@ class Generator:
 
 
 def load(folder: str | Path, device: torch.device | None = None, name: str | None = None) -> Generator:
-    """Reads model.safetensors and config.json, of the model called `name` where that is given.
+    """Reads a generator from model.safetensors and config.json; if `name` is given, it must be that model.
 
-    Raises UserError where they are no trained generator, or that of another model.
+    Raises UserError if the folder holds no trained generator, or that of another model.
     """
     state, config = files.read_model(folder)
     to, found, names = device or torch.device("cpu"), config.get("model"), [name] if name else list(MODELS)
@@ -76,7 +76,7 @@ def load(folder: str | Path, device: torch.device | None = None, name: str | Non
 
 
 def check_noise(seed: int, temperature: float) -> None:
-    """Raises UserError where seed or temperature is out of range."""
+    """Raises UserError if seed or temperature is out of range."""
     within("seed", seed, 0, LARGEST_SEED)
     within("temperature", temperature, 0, HOTTEST)
 

@@ -35,7 +35,7 @@ def sample(model: Generator, per_class: int, seed: int) -> dict:
 def manifold(model: Generator, steps: int) -> np.ndarray:
     """What each class looks like over a 2-D latent space: uint8 `[10, steps, steps, 28, 28]`.
 
-    z runs over the quantiles of N(0, 1) in both directions, so that every picture stands for the same
+    z runs over the quantiles of N(0, 1) in both directions, so that every picture represents the same
     share of the prior (Kingma & Welling 2014, figure 4). z_1 grows to the right, z_2 upwards.
     """
     quantiles = torch.special.ndtri((torch.arange(steps) + 0.5) / steps)
@@ -46,7 +46,7 @@ def manifold(model: Generator, steps: int) -> np.ndarray:
 
 
 def pictures(model: Generator, manifold_steps: int, seed: int) -> dict[str, np.ndarray]:
-    """What shows the latent space: same_noise, interpolation, and manifold where it is 2-D."""
+    """Pictures of the latent space: same_noise, interpolation, and manifold if it is 2-D."""
     found = {"same_noise": same_noise(model, 10, seed), "interpolation": interpolation(model, 15, seed)}
     return found | ({"manifold": manifold(model, manifold_steps)} if model.latent_dim == 2 else {})
 
@@ -54,7 +54,7 @@ def pictures(model: Generator, manifold_steps: int, seed: int) -> dict[str, np.n
 def same_noise(model: Generator, rows: int, seed: int) -> np.ndarray:
     """The same z under every label: uint8 `[rows * 10, 28, 28]`, a row for each z, a column for each label.
 
-    What stays along a row (slant, thickness) is what the noise says; what changes is the label's.
+    What stays the same along a row (slant, thickness) comes from the noise, what changes from the label.
     """
     z = torch.randn(rows, model.latent_dim, generator=generator(seed, "same noise"))
     labels = torch.arange(data.CLASSES).repeat(rows)
@@ -62,10 +62,10 @@ def same_noise(model: Generator, rows: int, seed: int) -> np.ndarray:
 
 
 def interpolation(model: Generator, steps: int, seed: int) -> np.ndarray:
-    """From one z to another in even steps, for each class: uint8 `[10 * steps, 28, 28]`, a row a class.
+    """From one z to another in even steps, for each class: uint8 `[10 * steps, 28, 28]`, a row per class.
 
     Along the great circle (slerp; White 2016, "Sampling Generative Networks"), because a straight line
-    between two Gaussian points passes where the prior has next to no mass.
+    between two Gaussian points passes where the prior has almost no mass.
     """
     a, b = torch.randn(2, data.CLASSES, model.latent_dim, generator=generator(seed, "interpolation"))
     t = torch.linspace(0, 1, steps).view(-1, 1)
@@ -74,9 +74,9 @@ def interpolation(model: Generator, steps: int, seed: int) -> np.ndarray:
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points `[s, d]` at shares t `[s, 1]` of the way from a `[d]` to b `[d]`, at an even angular speed."""
+    """Points `[s, d]` at fractions t `[s, 1]` of the way from a `[d]` to b `[d]`, at constant speed."""
     angle = torch.acos(torch.clamp(a @ b / (a.norm() * b.norm()), -1, 1))
-    if angle < 1e-4 or angle > torch.pi - 1e-4:  # one direction, or opposite ones: no circle is the shortest
+    if angle < 1e-4 or angle > torch.pi - 1e-4:  # (anti)parallel: no unique great circle
         return a + t * (b - a)
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
 
@@ -84,9 +84,9 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def table(
     wanted: list[int], epochs: np.ndarray, images: np.ndarray, labels: np.ndarray
 ) -> dict[int, np.ndarray]:
-    """One model's part of the article's table, from its history: epoch -> a picture a class, [10, 28, 28].
+    """One model's part of the article's table, from its history: epoch -> a picture per class, [10, 28, 28].
 
-    Shows the wanted epochs that were trained, and always the last, which is the model that is measured.
+    Shows the wanted epochs that were trained, and always the last, whose model is evaluated.
     epochs `[e]`, images uint8 `[e, n, 28, 28]`, labels `[n]`.
     """
     first = [int(np.argmax(labels == label)) for label in range(data.CLASSES)]

@@ -1,7 +1,7 @@
 """The MLflow pyfunc model that draws digits: labels in, images out.
 
-MLflow keeps this file as the model's code ("models from code") beside model.safetensors, config.json and
-a copy of the package: nothing is pickled, and loading needs MLflow and the listed packages only.
+MLflow stores this file as the model's code ("models from code") with model.safetensors, config.json and
+a copy of the package: nothing is pickled, and loading needs only MLflow and the listed packages.
 """
 
 import mlflow
@@ -12,7 +12,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 MOST = 100_000  # images in one answer: 78 MB
-HOTTEST = 1000  # far past any use; a huge number would overflow in the network
+HOTTEST = 1000  # far above any useful value; a huge number would overflow in the network
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
     outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
@@ -30,7 +30,7 @@ class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     """Draws `n` images of every label, uint8 [len(labels) * n, 28, 28], label after label."""
 
     def load_context(self, context):
-        # Imported here: MLflow runs this file to store a model too, and then needs no PyTorch.
+        # Imported here: MLflow also runs this file when it stores a model, which needs no PyTorch.
         from condgen.sampling import generator
 
         self.generator = generator.load(context.artifacts["model"])
@@ -57,7 +57,7 @@ class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
 
 def _refused(name, value, must_be):
-    """What a model server passes on to who asked; of any other error it says nothing."""
+    """The one error whose message a model server returns to the client."""
     return MlflowException.invalid_parameter_value(f"{name} is {value}, but must be {must_be}")
 
 

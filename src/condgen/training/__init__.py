@@ -1,1 +1,1 @@
-"""The training loop, its state, and what makes it fast."""
+"""The training loop, its state, checkpoints and optimizers."""

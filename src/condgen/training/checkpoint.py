@@ -1,8 +1,8 @@
-"""Going on with a training that was killed, from its last finished epoch, to the very same result.
+"""Checkpoints: a killed training resumes after its last stored epoch and ends with the same bytes.
 
-The state is kept at the root of the real repository (DVC deletes a stage's outs before it runs, and runs
-experiments in copies), in a file whose name says what it belongs to: the same parameters, data, code and
-machine, or it is not found. A checksum stands above it; a damaged file is dropped with a line.
+The state is stored at the root of the real repository, because DVC deletes a stage's outs before it runs, and
+runs experiments in copies. The file name is a hash of parameters, data, code and machine, so a state is found
+only if all of them are the same. The file starts with a checksum; a damaged file is reported and deleted.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ from condgen.base.sections import Section
 from condgen.training.state import State
 
 FOLDER = "resume"
-KEEP_DAYS = 30  # for a training that nobody takes up again
+KEEP_DAYS = 30  # after which the state of an unfinished training is deleted
 
 
 def recipe(
     stage: str, path: str, machine: Mapping[str, Any], *sections: Section, **values: Any
 ) -> dict[str, Any]:
-    """All that decides what comes out of a training, as plain values.
+    """Everything that determines the result of a training, as plain values.
 
     stage: its name in dvc.yaml, whose deps name its code. path: the data set. sections, values: the
-    parameters that are used. Raises UserError where dvc.yaml does not name the stage.
+    parameters that are used. Raises UserError if dvc.yaml has no such stage.
     """
     return {
         "parameters": {section.section: section.model_dump() for section in sections} | values,
@@ -45,8 +45,7 @@ def recipe(
 class Checkpoint:
     """The file that holds one training's state.
 
-    Saving costs a copy in memory: a thread of its own writes it, and whether the disk is slow or full does
-    not matter to the training.
+    `save` copies the state in memory and a thread writes it, so a slow or full disk does not affect training.
     """
 
     def __init__(self, root: Path, stage: str, recipe: Mapping[str, Any]):
@@ -61,31 +60,31 @@ class Checkpoint:
                 if time.time() - old.stat().st_mtime > KEEP_DAYS * 86_400:
                     old.unlink()
             except OSError:
-                pass  # somebody else was quicker
+                pass  # another process deleted it
 
     def restore(self, state: State) -> None:
-        """Brings a fresh `state` to the last finished epoch that is kept, if there is one."""
+        """Loads the last stored epoch into a fresh `state`, if there is one."""
         try:
             content = self.path.read_bytes()
         except OSError:
             return
         checksum, _, body = content.partition(b"\n")
         if checksum != _sha256(body).encode():
-            self._say(f"{self.path} is damaged and dropped: training starts anew")
+            self._say(f"{self.path} is damaged and was deleted: training starts from the beginning")
             self.path.unlink(missing_ok=True)
             return
         numbers, _, tensors = body.partition(b"\n")
         state.load(load(tensors), json.loads(numbers))
-        self._say(f"goes on after epoch {state.epoch}, kept in {self.path}")
+        self._say(f"resumes after epoch {state.epoch}, stored in {self.path}")
 
     def save(self, state: State) -> None:
-        """Keeps `state`. What the disk refuses is said once and stops nothing."""
+        """Stores `state`. A disk error is reported once and does not stop training."""
         tensors = save({name: value.contiguous().cpu() for name, value in state.tensors().items()})
         self._wait()
         self._writing = self._thread.submit(self._write, json.dumps(state.numbers()).encode(), tensors)
 
     def remove(self) -> None:
-        """The stage has succeeded."""
+        """Deletes the file, once the stage has succeeded."""
         self._wait()
         self.path.unlink(missing_ok=True)
 
@@ -100,7 +99,7 @@ class Checkpoint:
                 self._writing.result()
         except UserError as error:
             if not self._failed:
-                self._say(f"{error}; training goes on, but killed it would start anew")
+                self._say(f"{error}; training continues, but cannot be resumed if it is killed")
             self._failed = True
         self._writing = None
 

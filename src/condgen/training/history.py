@@ -15,7 +15,7 @@ VARIANTS = 10  # pictures of each digit in the history: a 10 x 10 grid
 
 
 def fixed_noise(seed: int, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(z, labels) that a history draws after every epoch: ten of each digit, row by row.
+    """The (z, labels) that are drawn after every epoch: ten of each digit, digit after digit.
 
     z: `[100, latent_dim]` from N(0, I). labels: `[100]`, int64.
     """

@@ -1,7 +1,7 @@
 """The training loop, the same for every model.
 
-`train` runs the epochs: the model's `train_step` on shuffled batches, then its `validate`. `record` keeps
-what each epoch came to. `run` does both for a stage, from the last epoch that a killed process kept.
+`train` runs the epochs: the model's `train_step` on shuffled batches, then its `validate`. `record` stores
+each epoch's numbers and pictures. `run` does both for a stage, and resumes from its checkpoint.
 """
 
 import math
@@ -27,11 +27,11 @@ from condgen.training.state import Numbers, State, begin
 def train(
     kind: ModuleType, state: State, split: data.Split, p: Any, seed: int, progress: Progress
 ) -> Iterator[tuple[int, Numbers]]:
-    """Trains the epochs that `state` lacks, one each time it is asked; yields (epoch, numbers).
+    """Trains the epochs that `state` lacks, one per iteration; yields (epoch, numbers).
 
-    kind: a module of `condgen.models`. p: its parameters. Numbers are means over the epoch's images, while
-    the weights still move, of what the model's `train_step` returns. Where the model has a `validate`, these
-    names begin with train_, and what it returns of the validation images stands beside them.
+    kind: a module of `condgen.models`. p: its parameters. The numbers are means over the epoch's images of
+    what `train_step` returns, computed while the weights change. If the model has a `validate`, their names
+    begin with train_, and its numbers on the validation images are added.
     """
     images, name, device = split.train, p.section, split.train.x.device
     validate = getattr(kind, "validate", None)
@@ -50,7 +50,7 @@ def train(
 
 
 class Stage(NamedTuple):
-    """What identifies a training beside its parameters: stage, the data set's file, its split, seed."""
+    """What identifies a training besides its parameters: stage, the data set's file, its split, seed."""
 
     name: str
     path: str
@@ -61,10 +61,10 @@ class Stage(NamedTuple):
 def run(
     kind: ModuleType, p: Any, images: data.Split, stage: Stage, log: "Log", draws: bool = True
 ) -> tuple[State, Checkpoint]:
-    """Trains a stage's model to the end, from the last epoch that a killed process of the same recipe kept.
+    """Trains a stage's model to the end, resuming from the checkpoint of the same recipe if there is one.
 
-    kind: a module of `condgen.models`. draws: whether the history of pictures is kept. The checkpoint is for
-    the stage to remove once it has written its files. Raises UserError where training diverged.
+    kind: a module of `condgen.models`. draws: whether pictures are drawn after each epoch. The stage removes
+    the checkpoint once it has written its files. Raises UserError if training diverged.
     """
     device, seed = images.train.x.device, stage.seed
     state = begin(kind, p, seed, len(images.train), device)
@@ -84,13 +84,13 @@ def run(
 
 
 class Log(Protocol):
-    """Who wants to know about each epoch (MLflow, in the stages)."""
+    """Receives each epoch's numbers and pictures (for MLflow, in the stages)."""
 
     def epoch(self, epoch: int, numbers: Numbers, images: np.ndarray | None = None) -> None: ...
 
 
 class Keeper(Protocol):
-    """Who keeps the state after each epoch, so that a killed training can go on."""
+    """Stores the state after each epoch, so that a killed training can be resumed."""
 
     def save(self, state: State) -> None: ...
 
@@ -103,11 +103,11 @@ def record(
     keeper: Keeper,
     draw: Callable[[], np.ndarray] | None = None,
 ) -> None:
-    """Trains to the end, and keeps in `state` what every epoch came to.
+    """Trains to the end, and adds each epoch's numbers and pictures to `state`.
 
-    `epochs` trains one epoch each time it is asked. `draw` returns the pictures of the fixed noise, uint8
-    `[100, 28, 28]`; they are drawn before the first epoch too, as epoch 0. The log hears of all epochs, also
-    of those that a killed process trained. Raises UserError where training diverged.
+    `epochs` trains one epoch per iteration. `draw` returns the pictures of the fixed noise, uint8
+    `[100, 28, 28]`; they are also drawn before the first epoch, as epoch 0. The log receives all epochs, also
+    those that a killed process trained. Raises UserError if training diverged.
     """
     if draw and not state.pictures:
         state.pictures.append(draw())
@@ -129,9 +129,9 @@ def record(
 def watch(
     epochs: Iterable[tuple[int, Numbers]], progress: Progress, after: int = 0
 ) -> Iterator[tuple[int, Numbers]]:
-    """Passes a training's epochs through and says what each came to. `after`: the epoch before the first.
+    """Passes a training's epochs through and prints their numbers. `after`: the epoch before the first.
 
-    Raises UserError where training diverged, with the number, the epoch, and the step if it is known.
+    Raises UserError if training diverged; it names the number, the epoch, and the step if it is known.
     """
     epoch = after
     try:

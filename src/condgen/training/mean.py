@@ -1,4 +1,4 @@
-"""Means of losses over an epoch, and how a loss that is NaN or infinite is noticed."""
+"""Means of losses over an epoch, with a check for NaN and infinity."""
 
 from bisect import bisect_right
 
@@ -17,27 +17,27 @@ class Diverged(ArithmeticError):
 
 
 class Mean:
-    """Means over an epoch's images. Adding waits for nothing on the device, which is read once an epoch.
+    """Means over an epoch's images. `add` does not wait for the device, which is read once an epoch.
 
-    images: how many will be added, at most.
+    images: the most that will be added.
     """
 
     def __init__(self, images: int):
         self.images, self.ends = images, [0]
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Adds a batch: each value of each of its images, `[b]`, detached; the same names each time."""
+        """Adds a batch: name -> one value per image, `[b]`, detached; the same names each time."""
         batch = torch.stack(tuple(values.values()))
         if len(self.ends) == 1:
-            # All of it at once: small tensors that stay, made between a step's large ones that go, would
-            # leave holes in memory that nothing fits into, up to 300 MB of them.
+            # Allocated at once: small tensors that stay between a step's large ones that are freed would
+            # fragment the heap, by up to 300 MB.
             self.names, self.values = list(values), batch.new_empty(len(values), self.images)
         self.ends.append(self.ends[-1] + batch.shape[1])
         self.values[:, self.ends[-2] : self.ends[-1]] = batch
 
     def compute(self, prefix: str = "") -> Numbers:
-        """Means over all images added, as floats. Raises Diverged with the step where one is not finite."""
-        # float64 on the CPU: float32 would round sums over an epoch, and MPS has nothing wider.
+        """Means over all images added, as floats. Raises Diverged, with the step, if one is not finite."""
+        # float64 on the CPU: a float32 sum over an epoch would be rounded, and MPS has no float64.
         values = dict(zip(self.names, self.values[:, : self.ends[-1]].cpu().double(), strict=True))
         for name, value in values.items():
             bad = value.isfinite().logical_not().nonzero()

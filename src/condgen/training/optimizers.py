@@ -1,4 +1,4 @@
-"""The optimizers: PyTorch's own."""
+"""PyTorch's Adam and its one-cycle schedule."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 
 class AdamParams(Protocol):
-    """What a section of params.yaml says of Adam. one_cycle: whether lr and beta1 follow one cycle."""
+    """Adam's parameters in a section of params.yaml. one_cycle: whether lr and beta1 follow one cycle."""
 
     lr: float
     beta1: float
@@ -25,5 +25,5 @@ def adam(parameters: Iterable[nn.Parameter], p: AdamParams) -> Adam:
 
 def one_cycle(optimizer: Optimizer, p: AdamParams, steps: int) -> OneCycleLR:
     """Smith & Topin 2018, "Super-Convergence": over `steps` steps lr rises to p.lr and falls to nearly 0."""
-    # One step more than are taken: the last would have a step size of nearly 0.
+    # One step more than are taken, because the schedule's last step size is nearly 0.
     return OneCycleLR(optimizer, max_lr=p.lr, total_steps=steps + 1)

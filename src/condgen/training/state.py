@@ -1,4 +1,4 @@
-"""The state of a training: all that it takes to go on from an epoch as if nothing had happened."""
+"""The state of a training: everything needed to resume after an epoch with the same result."""
 
 from dataclasses import dataclass, field
 from math import ceil
@@ -14,20 +14,20 @@ from torch.optim.lr_scheduler import LRScheduler
 from condgen.training.optimizers import adam, one_cycle
 
 Numbers = dict[str, float]
-"""What an epoch came to: name -> value."""
+"""An epoch's results: name -> value."""
 OF_ADAM = ("step", "exp_avg", "exp_avg_sq")  # what PyTorch's Adam keeps for each parameter
 
 
 @dataclass
 class State:
-    """All that training changes. Nothing random is in it: random streams derive from (seed, stream, epoch).
+    """Everything that training changes. No random state: random streams derive from (seed, stream, epoch).
 
     Attributes:
         model: the network.
-        optimizers: one for each part of it that is trained by itself.
-        schedule: what changes the optimizer's step size from step to step, if anything does.
-        rows: an epoch's numbers each, from epoch 1.
-        pictures: of the fixed noise, uint8 `[100, 28, 28]` each, from epoch 0; empty where none are drawn.
+        optimizers: one for each of the network's `parts`.
+        schedule: changes the optimizer's step size at every step; None for a constant step size.
+        rows: each epoch's numbers, from epoch 1.
+        pictures: of the fixed noise, uint8 `[100, 28, 28]` each, from epoch 0; empty if none are drawn.
     """
 
     model: torch.nn.Module
@@ -42,7 +42,7 @@ class State:
         return len(self.rows)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors in it, by name; those that training goes on to change."""
+        """Its tensors by name: not copies, so training changes them."""
         named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for part, optimizer in self.optimizers.items():
             for i, values in optimizer.state_dict()["state"].items():
@@ -52,7 +52,7 @@ class State:
         return named
 
     def numbers(self) -> dict[str, Any]:
-        """All else in it, as plain values: rows, where the schedule is, and what it set."""
+        """Everything else, as plain values: rows, the schedule's state, and the values it set."""
         schedule = None if self.schedule is None else self.schedule.state_dict()
         groups = {
             part: [{key: group[key] for key in ("lr", "betas")} for group in optimizer.param_groups]
@@ -61,7 +61,7 @@ class State:
         return {"rows": self.rows, "schedule": schedule, "groups": groups}
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Takes over what `tensors` and `numbers` returned. Raises KeyError and RuntimeError on a misfit."""
+        """Restores what `tensors` and `numbers` returned. Raises KeyError or RuntimeError on a mismatch."""
         own = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
         for part, optimizer in self.optimizers.items():
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -80,17 +80,17 @@ class State:
 
 
 def _as_stored(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What Adam keeps, in its parameter's memory layout: the fused kernel goes through memory in order.
+    """Adam's values in their parameter's memory layout, because the fused kernel runs in memory order.
 
-    A checkpoint is stored contiguously, and convolutions may lie with channels last.
+    A checkpoint holds contiguous tensors, but a convolution's weights may be channels-last.
     """
     return {k: v if v.ndim == 0 else torch.empty_like(parameter).copy_(v) for k, v in values.items()}
 
 
 def begin(kind: ModuleType, p: Any, seed: int, images: int, device: str | torch.device = "cpu") -> State:
-    """What training starts from: a fresh network, its optimizers, and the schedule if there is one.
+    """The state before training: a fresh network, its optimizers, and the schedule if there is one.
 
-    kind: a module of `condgen.models`. p: its parameters. images: how many an epoch has.
+    kind: a module of `condgen.models`. p: its parameters. images: the number of images in an epoch.
     """
     model = kind.build(p, seed).to(device)
     optimizers: dict[str, Optimizer] = {
@@ -102,7 +102,7 @@ def begin(kind: ModuleType, p: Any, seed: int, images: int, device: str | torch.
 
 
 def summary(state: State, source: str) -> dict:
-    """What data/metrics/train_*.json says: the data set, the network's size, the last epoch's numbers."""
+    """For data/metrics/train_*.json: the data set, the network's size, the last epoch's numbers."""
     parameters = sum(p.numel() for p in state.model.parameters())
     last = {key: value for key, value in state.rows[-1].items() if key != "epoch"}
     return {"data": source, "parameters": parameters} | last
