@@ -330,7 +330,7 @@ FILES = [
     ("sample", f"{CVAE}/{CONFIG}", keys(hidden=-8), ["CVAE"]),
     ("sample", f"{CVAE}/{CONFIG}", keys(latent_dim=None), ["CVAE", "latent_dim"]),
     ("sample", f"{CVAE}/{CONFIG}", keys(depth=3), ["CVAE", "depth"]),
-    ("sample", f"{CVAE}/{WEIGHTS}", model_of("cgan"), ["config.json: model is 'cgan', but must be cvae"]),
+    ("sample", f"{CVAE}/{CONFIG}", model_of("cgan"), ["config.json: model is 'cgan', but must be cvae"]),
     ("evaluate", f"{JUDGE}/{CONFIG}", keys(channels=3), ["Classifier", "conv1.weight"]),
     ("sample", "history/cvae.npz", gone, ["is missing: 'dvc repro' makes it"]),
     ("evaluate", "history/cgan.npz", gone, ["is missing"]),
