@@ -41,8 +41,9 @@ def main() -> None:
         pictures = captions.pictures(Path("data/plots/sample"), Path("data/plots/evaluate"))
         report.html("data/report.html", results, pictures)
 
-        run.numbers(suite.headline(results) | suite.by_digit(results))
-        run.numbers(suite.headline(results), parent=True)
+        for parent in (False, True):
+            run.numbers(suite.headline(results), parent=parent)
+        run.numbers(suite.by_digit(results))
         run.artifacts(
             "data/metrics/evaluate.json",
             "data/plots/accuracy_by_digit.csv",
