@@ -144,6 +144,8 @@ def test_children_hold_curves_pictures_data_set_and_hashes(reproduced):
     read = children["sample"].data.tags["read/data/models/cgan/model.safetensors"]
     assert read == children["train_cgan"].data.tags["wrote/data/models/cgan/model.safetensors"]
     assert "dataset.npz" in {a.path for a in client.list_artifacts(children["download"].info.run_id)}
+    numbers = {"cvae.recall", "cgan.frechet_distance", "real.class_accuracy", "cvae.class_accuracy_by_digit"}
+    assert numbers <= set(children["evaluate"].data.metrics)
 
 
 def test_a_logged_model_draws_digits_without_this_repository(reproduced, tmp_path):
