@@ -18,6 +18,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(HERE.parent)]
+from condgen import preflight
+
+preflight.prepare()  # as a stage does, before PyTorch is imported; the usual loop shares this process
 
 import numpy as np
 import ours
@@ -27,7 +30,6 @@ import torch
 import usual
 
 from clone import Clone
-from condgen import preflight
 from condgen.base import params
 from condgen.base.device import choose_device
 from condgen.datasets import data
