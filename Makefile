@@ -34,7 +34,7 @@ seeds: setup
 test: setup
 	python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
 
-# Speed against the usual loop and the matmul limit; 7 minutes, on a machine that does nothing else.
+# Speed against the usual loop and the matmul limit; 10 minutes, on a machine that does nothing else.
 bench: setup
 	python tests/benchmarks/bench.py
 
