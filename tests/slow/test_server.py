@@ -159,7 +159,7 @@ def test_a_server_that_dies_in_the_middle_of_training_holds_the_same_in_the_end(
     run = children(client, "train_cgan")[1].info.run_id
     until(lambda: client.get_metric_history(run, "d_loss"), 60)
     server.kill()
-    said = stage.communicate(timeout=120)[1]
+    said = stage.communicate(timeout=500)[1]
     assert stage.returncode == 0, said
     assert "MLflow does not have all of this run" in said
     assert [path.name for path in (clone.path / "outbox").glob("2*")]
@@ -186,7 +186,7 @@ def test_a_server_that_comes_back_while_training_goes_on_has_all_of_it_at_its_en
     until(lambda: len(children(client, "train_cgan")) > before, 60)
     server.kill()
     threading.Timer(0.5, server.start).start()
-    said = stage.communicate(timeout=180)[1]
+    said = stage.communicate(timeout=500)[1]
     assert stage.returncode == 0, said
     until(lambda: answers(f"{server.uri}/health"), 60)
     if list((clone.path / "outbox").glob("2*")):  # training was quicker than the server
