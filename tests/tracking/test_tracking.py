@@ -250,7 +250,7 @@ def courier_of(pid):
     return next(p for p in psutil.Process(pid).children() if "condgen.tracking" in p.cmdline())
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=400):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came"
@@ -281,7 +281,7 @@ def test_a_courier_sees_the_end_of_its_stage_at_once(place, later, root):
         until((folder / "delivered.json").exists)
         run.numbers({"a": 1.0})
     beside.stdin.close()  # as the operating system does when a stage ends
-    assert beside.wait(60) == 0
+    assert beside.wait(400) == 0
     _, found = runs(place)
     assert found["sample"].data.metrics == {"a": 1.0}
     assert found["sample"].info.status == "FINISHED"
