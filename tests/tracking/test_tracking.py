@@ -247,7 +247,11 @@ class Stage(subprocess.Popen):
 def courier_of(pid):
     import psutil
 
-    return next(p for p in psutil.Process(pid).children() if "condgen.tracking" in p.cmdline())
+    def couriers():
+        return [p for p in psutil.Process(pid).children() if "condgen.tracking" in p.cmdline()]
+
+    until(couriers)  # on a busy machine a new process may not show its command yet
+    return couriers()[0]
 
 
 def until(condition, seconds=400):
