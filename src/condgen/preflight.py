@@ -27,7 +27,7 @@ HINT = "run 'make repro', or activate the environment that has condgen (pip inst
 # Turns that OpenMP's threads spin before they sleep (libgomp, in PyTorch's wheels for Linux). Its default is
 # 300,000: if other processes use the same cores, a step waits for a thread that cannot run. None (passive)
 # would cost more on a quiet machine. Measured by `make bench` (docs/speed.md).
-WAITING = {"GOMP_SPINCOUNT": "300"}
+WAITING = {"GOMP_SPINCOUNT": "1000"}
 
 
 def prepare() -> None:

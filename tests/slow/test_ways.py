@@ -132,7 +132,6 @@ def queued(ways):
         subprocess.run(words, cwd=clone.path, env=clone.env, stdout=log, stderr=log, check=True)
     change(clone, "seed: 0", "seed: 1")
     clone.beside = clone.run("dvc", "repro")
-    clone.meanwhile = clone.run("dvc", "queue", "status")
     end = time.monotonic() + 1500
     while "Running" in (status := clone.run("dvc", "queue", "status")) or "Queued" in status:
         assert time.monotonic() < end, status
@@ -152,7 +151,10 @@ def outs(lock):
 
 
 def test_a_worker_and_a_repro_beside_it_give_the_same_results_as_alone(queued, root, tmp_path):
-    assert "Running" in queued.meanwhile
+    experiments = queued.run("dvc", "exp", "list", "--name-only").split()
+    times = {name: (run.info.start_time, run.info.end_time) for name, (run, _) in queued.runs().items()}
+    start, end = max(span for name, span in times.items() if name not in experiments)  # the last `dvc repro`
+    assert any(times[name][0] < end and start < times[name][1] for name in experiments if name in times)
     rate = f"{RATES[3]:.4f}"
     (name,) = [
         name
@@ -181,7 +183,9 @@ def test_the_ui_answers_while_all_runs_write(queued):
     assert len(logs) > len(RATES)
     for said in [queued.beside, *(log.read_text(errors="replace") for log in logs)]:
         assert "database is locked" not in said
-        assert "tracking: " not in said
+        # That a run is kept for the next stage may be said: this machine may be slow. That MLflow fails may not.
+        assert "MLflow cannot be used" not in said
+        assert "MLflow refused" not in said
 
 
 def test_eight_experiments_of_two_workers_are_eight_complete_runs(queued):
