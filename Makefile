@@ -3,6 +3,7 @@
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
 # make seeds   train both models with five seeds
+# make best    each model at its best (experiment best)      make ladder   what each idea on the way there bought
 # make bench, bench-overhead   speed and memory         make docs   update the tables of the pages
 # make audit   known vulnerabilities of the pinned packages
 PYTHON ?= python3
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full seeds test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints docs
+.PHONY: repro full seeds best ladder test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints docs
 
 repro: setup
 	dvc repro
@@ -29,6 +30,15 @@ seeds: setup
 	dvc exp run --run-all
 	python -m condgen compare --claims
 	python tests/update_seeds.py
+
+# Each model at its best (recipes/best.yaml), as the DVC experiment `best`, beside the workspace.
+best: setup
+	python -m condgen recipe best
+
+# Every rung of recipes/ladder.yaml, one after another (about two hours); then the table and its picture.
+ladder: setup
+	python -m condgen recipe ladder
+	python -m condgen ladder --csv docs/ladder.csv --png docs/ladder.png
 
 # Lists the lines of the package that no test ran in this process (stages and couriers are other processes).
 test: setup

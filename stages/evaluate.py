@@ -24,6 +24,8 @@ def main() -> None:
     with tracking.stage("evaluate") as run:
         run.tags(machine(device))
         images = data.load("data/dataset.npz", split, device)
+        if p.reference == "validation":
+            images = images.for_tuning()
         run.dataset("data/dataset.npz", images.source, "evaluation")
         judge = restore(classifier.Classifier, *files.read_model("data/models/classifier")).to(device)
         drawn = {name: data.load_samples(f"data/samples/{name}.npz", device) for name in MODELS}
@@ -31,9 +33,10 @@ def main() -> None:
         curves = {name: files.read_csv(f"data/plots/{name}.csv", *plots.CURVES[name]) for name in MODELS}
         judged = suite.read_accuracy("data/metrics/train_classifier.json", images.source)
         bounds = suite.read_bounds("data/metrics/train_cvae.json", images.source)
+        costs = suite.read_costs("data/metrics/sample.json")
 
         measured = suite.measure_all(drawn, histories, images, judge, network, p.gan_train_epochs)
-        results = suite.results(measured, images, judged, bounds)
+        results = suite.results(measured, images, p.reference, judged, bounds, costs)
         files.write_json("data/metrics/evaluate.json", results)
         files.write_csv("data/plots/accuracy_by_digit.csv", report.accuracy_rows(results))
         plots.evaluation("data/plots/evaluate", results, curves)
@@ -51,13 +54,14 @@ def main() -> None:
             "data/report.html",
         )
         run.artifacts("data/report.html", "data/plots/sample/article_table.png", parent=True)
-        run.candidates(
-            suite.candidates(results, metric.key),
-            metric.key,
-            metric.better,
-            drawn={name: f"data/samples/{name}.npz" for name in MODELS},
-            judged_by=["data/dataset.npz", "data/models/classifier/model.safetensors"],
-        )
+        if p.reference == "test":  # numbers on validation images compare with no champion's
+            run.candidates(
+                suite.candidates(results, metric.key),
+                metric.key,
+                metric.better,
+                drawn={name: f"data/samples/{name}.npz" for name in MODELS},
+                judged_by=["data/dataset.npz", "data/models/classifier/model.safetensors"],
+            )
         run.describe(report.markdown(results))
 
 

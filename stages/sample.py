@@ -1,4 +1,4 @@
-"""Draws from both models: data/samples, and the pictures in data/plots/sample."""
+"""Draws from both models: data/samples, the pictures in data/plots/sample, and what drawing costs."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from condgen.base.device import choose_device, machine
 from condgen.datasets import data
 from condgen.models import MODELS
 from condgen.reporting import plots
-from condgen.sampling import generator, latent
+from condgen.sampling import cost, generator, latent
 
 
 def main() -> None:
@@ -33,7 +33,18 @@ def main() -> None:
         tables = {name: latent.table(p.table_epochs, *history) for name, history in histories.items()}
         plots.learning("data/plots/sample", tables, histories)
 
-        run.artifacts("data/plots/sample", "data/samples/cvae.npz", "data/samples/cgan.npz")
+        files.write_json(
+            "data/metrics/sample.json", {n: cost.counts(model) for n, model in generators.items()}
+        )
+
+        # No file may hold a time: it would be another one in every run.
+        run.numbers({name: cost.speed(model) for name, model in generators.items()}, parent=True)
+        run.artifacts(
+            "data/plots/sample",
+            "data/samples/cvae.npz",
+            "data/samples/cgan.npz",
+            "data/metrics/sample.json",
+        )
 
 
 if __name__ == "__main__":

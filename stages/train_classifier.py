@@ -26,11 +26,11 @@ def main() -> None:
 
         of_stage = loop.Stage("train_classifier", "data/dataset.npz", split, p.seed)
         state, checkpoint = loop.run(classifier, p, images, of_stage, run, draws=False)
-        loss, accuracy = classifier.score(state.model, images.test)
+        loss, accuracy = classifier.score(state.trained, images.test)
         print(f"classifier  test accuracy {100 * accuracy:.2f} %", flush=True)
 
         numbers = summary(state, images.source) | {"test_loss": loss, "test_accuracy": accuracy}
-        files.write_model("data/models/classifier", *split_state(state.model, "classifier"))
+        files.write_model("data/models/classifier", *split_state(state.trained, "classifier"))
         files.write_csv("data/plots/classifier.csv", state.rows)
         files.write_json("data/metrics/train_classifier.json", numbers)
 

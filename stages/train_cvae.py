@@ -27,16 +27,17 @@ def main() -> None:
 
         of_stage = loop.Stage("train_cvae", "data/dataset.npz", split, seed)
         state, checkpoint = loop.run(cvae, p, images, of_stage, run)
-        elbo, bound = cvae.likelihood_bounds(state.model, images.test, seed)
+        elbo, bound = cvae.likelihood_bounds(state.trained, images.test, seed)
 
         numbers = summary(state, images.source)
         numbers |= intervals.named("test_elbo", elbo) | intervals.named("test_iwae_bound", bound)
-        files.write_model("data/models/cvae", *split_state(state.model, "cvae"))
+        files.write_model("data/models/cvae", *split_state(state.trained, "cvae"))
         write_history("data/history/cvae.npz", state.pictures[1:])
         files.write_csv("data/plots/cvae.csv", state.rows)
         files.write_json("data/metrics/train_cvae.json", numbers)
 
         run.numbers({key: numbers[key] for key in ("test_elbo", "test_iwae_bound")})
+        run.numbers({"cvae": {"train_seconds": state.seconds}}, parent=True)
         run.model("cvae", "data/models/cvae", MODELS["cvae"].about)
         run.artifacts("data/plots/cvae.csv", "data/metrics/train_cvae.json")
         checkpoint.remove()

@@ -7,8 +7,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-# Before anything imports MLflow.
+from condgen import preflight
+
+# Before anything imports MLflow, and before PyTorch: tests may run beside other work.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.update(preflight.WAITING | os.environ)
 
 from checkout import checkout, finished  # noqa: F401
 from condgen.base import files, params

@@ -1,4 +1,4 @@
-"""Draws with trained models, and compares, traces and delivers finished runs."""
+"""Draws with trained models, runs recipes, and compares, traces and delivers finished runs."""
 
 import argparse
 import sys
@@ -51,6 +51,18 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     c.add_argument("--png", type=Path, metavar="FILE", help="draw the table")
     c.set_defaults(run=compare)
+
+    c = commands.add_parser("recipe", help="run a recipe of recipes/ as a DVC experiment of its name")
+    c.add_argument("name", help="such as best; ladder runs every rung")
+    c.add_argument(
+        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="also set this, as seed=1"
+    )
+    c.set_defaults(run=recipe)
+
+    c = commands.add_parser("ladder", help="what each rung of recipes/ladder.yaml bought, from finished runs")
+    c.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
+    c.add_argument("--png", type=Path, metavar="FILE", help="draw the table")
+    c.set_defaults(run=ladder)
 
     c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
     c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
@@ -115,6 +127,35 @@ def compare(arguments: argparse.Namespace) -> None:
         files.write(arguments.csv, pooling.as_csv(rows).encode())
     if arguments.png:
         figures.comparison(arguments.png, rows)
+
+
+def recipe(arguments: argparse.Namespace) -> None:
+    """Runs the experiment, or those of the ladder, beside the workspace."""
+    from condgen.experiments import recipes
+
+    extra = recipes.given(arguments.set)
+    end = "".join(f"-{key}-{value}" for key, value in extra.items())
+    if arguments.name != recipes.LADDER:
+        recipes.run(arguments.name + end, recipes.read(arguments.name) | extra, "--temp")
+        return
+    for name, values in recipes.experiments(recipes.ladder()).items():
+        recipes.run(name + end, values | extra, "--queue")
+    recipes.run_queue()
+
+
+def ladder(arguments: argparse.Namespace) -> None:
+    """Prints the table, and writes it to the files that are named."""
+    from condgen.base import files
+    from condgen.experiments import climb, recipes
+    from condgen.reporting import figures
+    from condgen.tracking import store
+
+    rungs = climb.measured(recipes.ladder(), store.finished(store.existing()))
+    print(climb.text(rungs))
+    if arguments.csv:
+        files.write(arguments.csv, climb.as_csv(rungs).encode())
+    if arguments.png:
+        figures.ladder(arguments.png, rungs)
 
 
 def trace(arguments: argparse.Namespace) -> None:

@@ -12,9 +12,10 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 MIN_PYTHON = (3, 11)  # as in pyproject.toml; Python 3.8 and later can import this module, to report it
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -68,8 +69,11 @@ def fail(text: object) -> None:
     sys.exit("condgen: " + " ".join(str(text).split()))
 
 
-def check_params(path: str) -> None:
-    """Reads every section of params.yaml; raises UserError on the first wrong value."""
+def check_params(path: str, changed: Mapping[str, Any] | None = None) -> None:
+    """Checks every section of params.yaml; raises UserError on the first wrong value.
+
+    changed: the content to check instead of the file's; messages call it `path`.
+    """
     from condgen.base import params
     from condgen.datasets import data, download
     from condgen.evaluation.params import EvaluateParams, RegistryParams
@@ -78,7 +82,8 @@ def check_params(path: str) -> None:
 
     models = [model.module.Params for model in MODELS.values()]
     sections = [download.DataParams, data.SplitParams, classifier.ClassifierParams, *models]
-    params.check(path, [*sections, latent.SampleParams, EvaluateParams, RegistryParams])
+    content = params.load(path) if changed is None else dict(changed)
+    params.check(content, path, [*sections, latent.SampleParams, EvaluateParams, RegistryParams])
 
 
 def run(main: Callable[[], object]) -> None:

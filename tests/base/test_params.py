@@ -56,7 +56,7 @@ def test_a_small_learning_rate_is_a_number_however_it_is_written(root, tmp_path,
         ({"cgan.lr": "0.1"}, "cgan.lr is '0.1', but must be a number"),
         ({"cgan.lr": float("nan")}, "cgan.lr is nan, but must be a number"),
         ({"cvae.lr": float("inf")}, "cvae.lr is inf, but must be a number"),
-        ({"cgan.lrr": 0.1}, "cgan.lrr is 0.1, but cgan has no such key: it has conditional, hidden, "),
+        ({"cgan.lrr": 0.1}, "cgan.lrr is 0.1, but cgan has no such key: it has conditional, conditioning, "),
         ({"cgan.lr": None}, "cgan.lr is missing: it must be a number in (0, 1]"),
         ({"cgan.dropout": None, "cgan.droput": 0.5}, "cgan.dropout is missing, and cgan.droput is unknown"),
         ({"cvae.epochs": 2.5}, "cvae.epochs is 2.5, but must be a whole number in [1, 100000]"),
@@ -68,7 +68,18 @@ def test_a_small_learning_rate_is_a_number_however_it_is_written(root, tmp_path,
         ({"cgan.leak": 1}, "cgan.leak is 1, but must be a number in [0, 1)"),
         ({"cgan.batch_size": 60001}, "cgan.batch_size is 60001, but must be a whole number in [1, 60000]"),
         ({"evaluate.gan_train_epochs": 0}, "evaluate.gan_train_epochs is 0, but must be a whole number"),
-        ({"cgan.generator_loss": "hinge"}, "is 'hinge', but must be one of non-saturating, min-max"),
+        ({"cgan.loss": "wgan"}, "is 'wgan', but must be one of non-saturating, min-max, hinge, relativistic"),
+        ({"cgan.generator_loss": "hinge"}, "cgan.generator_loss is 'hinge', but cgan has no such key"),
+        ({"cgan.network": "cnn"}, "cgan.network is 'cnn', but must be one of mlp, conv"),
+        ({"cgan.conditioning": "acgan"}, "is 'acgan', but must be one of concat, projection"),
+        ({"cgan.spectral_norm": 1}, "cgan.spectral_norm is 1, but must be true or false"),
+        ({"cgan.r1": -0.5}, "cgan.r1 is -0.5, but must be a number in [0, 1000]"),
+        ({"cgan.lr_schedule": "one-cycle"}, "is 'one-cycle', but must be one of constant, linear, cosine"),
+        ({"cvae.lr_schedule": None}, "cvae.lr_schedule is missing: it must be one of constant, linear"),
+        ({"cvae.ema": 1}, "cvae.ema is 1, but must be a number in [0, 1)"),
+        ({"cvae.prior": "vamp"}, "cvae.prior is 'vamp', but must be one of normal, class, flow"),
+        ({"cvae.kl_weight": -1}, "cvae.kl_weight is -1, but must be a number in [0, 1000]"),
+        ({"cvae.layers": 0}, "cvae.layers is 0, but must be a whole number in [1, 64]"),
         ({"data.source": "web"}, "data.source is 'web', but must be one of auto, mirrors, bundled"),
         ({"data.dataset": "CIFAR10"}, "but must be one of MNIST, FashionMNIST, KMNIST"),
         ({"data.timeout": 0}, "data.timeout is 0, but must be a number in (0, 3600]"),
@@ -82,8 +93,8 @@ def test_a_small_learning_rate_is_a_number_however_it_is_written(root, tmp_path,
         ({"threads": 0}, "threads is 0, but must be a whole number in [1, 1024]"),
         ({"threads": True}, "threads is True, but must be a whole number"),
         ({"threads": None}, "threads is missing: it must be a whole number"),
-        ({"cvae": None}, "cvae is missing: it must be a section with conditional, hidden"),
-        ({"cvae": 3}, "cvae is 3, but must be a section with conditional, hidden"),
+        ({"cvae": None}, "cvae is missing: it must be a section with conditional, network"),
+        ({"cvae": 3}, "cvae is 3, but must be a section with conditional, network"),
         ({"cvea": {"lr": 1}}, "cvea is {'lr': 1}, but the file has no such key: it has seed, threads, data"),
         ({"cvae": None, "cvea": {"lr": 1}}, "cvae is missing, and cvea is unknown"),
     ],
@@ -94,6 +105,59 @@ def test_a_mistake_is_one_line_with_key_value_and_what_it_must_be(edit, changes,
         preflight.check_params(path)
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"cgan.conditioning": "projection", "cgan.conditional": False},
+            "cgan.conditioning is 'projection', which needs cgan.conditional to be true",
+        ),
+        ({"cgan.network": "conv"}, "cgan.dropout is 0.5, but must be 0 with cgan.network conv"),
+        (
+            {"cvae.prior": "class", "cvae.conditional": False},
+            "cvae.prior is 'class', which needs cvae.conditional to be true",
+        ),
+        (
+            {"cvae.prior": "flow", "cvae.conditional": False},
+            "cvae.prior is 'flow', which needs cvae.conditional to be true",
+        ),
+        (
+            {"cvae.prior": "flow", "cvae.latent_dim": 1},
+            "cvae.latent_dim is 1, but must be 2 or more with cvae.prior flow",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused_in_one_line(edit, changes, said):
+    path = edit(changes)
+    section = cvae.CVAEParams if "cvae" in said else cgan.CGANParams
+    for refuse in (preflight.check_params, lambda path: params.read(section, path)):
+        with pytest.raises(UserError) as caught:
+            refuse(path)
+        assert str(caught.value) == f"{path}: {said}"
+
+
+def test_a_wrong_value_is_reported_before_values_that_do_not_fit_together(edit):
+    path = edit({"cgan.network": "conv", "cgan.lr": -1})
+    with pytest.raises(UserError, match=r"cgan\.lr is -1, but must be a number in \(0, 1\]$"):
+        preflight.check_params(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cgan.network": "conv", "cgan.dropout": 0, "cgan.batch_size": 1},
+        {"cgan.conditioning": "projection"},
+        {"cgan.conditional": False},
+        {"cvae.prior": "flow"},
+        {"cvae.prior": "class", "cvae.latent_dim": 1},
+        {"cvae.conditional": False},
+    ],
+    ids=str,
+)
+def test_what_fits_together_is_accepted(edit, changes):
+    preflight.check_params(edit(changes))
 
 
 SAME = ["0", "10", "-3", "1_000", "0x1F", "0o10", "0b11", "1:30", "1e-5", "1e-05", "1E5", "1.", ".5", "1e999",

@@ -51,14 +51,17 @@ def test_every_comparison_names_a_metric_with_intervals_and_known_sets():
 
 def test_made_up_models_are_judged_as_a_reader_would():
     steady = {"picture_change": (0.01, 0.02), "reading_change": (0.0, 0.01), "class_accuracy": (0.98, 0.99),
-              "recall": (0.1, 0.2), "coverage": (0.2, 0.3), "pairwise_ssim": (0.6, 0.7)}  # fmt: skip
+              "recall": (0.1, 0.2), "coverage": (0.2, 0.3), "pairwise_ssim": (0.6, 0.7),
+              "pairwise_distance": (1, 2)}  # fmt: skip
     lively = {"picture_change": (0.1, 0.2), "reading_change": (0.2, 0.3), "class_accuracy": (0.8, 0.9),
-              "recall": (0.5, 0.6), "coverage": (0.5, 0.6), "pairwise_ssim": (0.3, 0.4)}  # fmt: skip
+              "recall": (0.5, 0.6), "coverage": (0.5, 0.6), "pairwise_ssim": (0.3, 0.4),
+              "pairwise_distance": (3, 4)}  # fmt: skip
     real = {
         "class_accuracy": (0.996, 0.998),
         "recall": (0.9, 0.95),
         "coverage": (0.9, 0.95),
         "pairwise_ssim": (0.2, 0.25),
+        "pairwise_distance": (5, 6),
     }
     verdicts = [j["verdict"] for j in claims.judge({"cvae": steady, "cgan": lively, "real": real})]
     assert verdicts == ["holds"] * 4

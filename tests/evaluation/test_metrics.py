@@ -252,7 +252,54 @@ def test_every_number_of_a_set_is_in_the_catalog(split, gen):
     elsewhere = {
         "gan_train",
         "parzen_log_likelihood",
-        *(m.key for m in catalog.METRICS if m.group == "stability"),
+        "authenticity",
+        *(m.key for m in catalog.METRICS if m.group in ("stability", "cost")),
     }
     assert described - set(values) == elsewhere
     assert len(by_class["class_accuracy_by_digit"]) == 10
+
+
+def test_distances_are_of_pairs_of_the_same_digit_that_are_read_as_asked():
+    # Class c lies on a line, its images at c + 0 and c + 3; a row that is read as another digit is far away.
+    labels = torch.arange(10).repeat_interleave(4)
+    features = torch.zeros(40, 3)
+    features[:, 0] = 100 * labels + 3.0 * (torch.arange(40) % 2)
+    logits = logits_for(labels)
+    logits[0] = logits_for(torch.tensor([1]))[0]
+    features[0, 1] = 1e6
+    value = metrics.pairwise_distance(features, logits, labels)
+    assert value.n == 9 * 2 + 1
+    assert 0 <= value.value <= 3
+    spread = metrics.pairwise_distance(2 * features, logits, labels)
+    assert spread.value == pytest.approx(2 * value.value)
+    assert metrics.pairwise_distance(features[:1], logits[:1], labels[:1]).n == 0
+
+
+def test_a_copy_is_not_authentic_and_a_new_image_is(gen):
+    train = torch.randn(500, 8, generator=gen)
+    new = torch.randn(400, 8, generator=gen)
+    copies = train[:400] + 1e-3 * torch.randn(400, 8, generator=gen)
+    assert metrics.authenticity(copies, train).value < 0.01
+    honest = metrics.authenticity(new, train).value
+    assert 0.4 < honest < 0.75, "as far from the training points as these are from one another"
+    half = metrics.authenticity(torch.cat([copies[:200], new[:200]]), train).value
+    assert half == pytest.approx(honest / 2, abs=0.06)
+
+
+def test_authenticity_is_the_papers_definition_row_by_row(gen):
+    train, samples = torch.randn(60, 4, generator=gen), torch.randn(40, 4, generator=gen)
+    expected = []
+    for sample in samples:
+        distances = (train - sample).norm(dim=1)
+        row = int(distances.argmin())
+        others = torch.cat([train[:row], train[row + 1 :]])
+        expected.append(bool(distances[row] > (others - train[row]).norm(dim=1).min()))
+    assert metrics.authenticity(samples, train).value == pytest.approx(sum(expected) / 40)
+
+
+def test_for_tuning_no_image_is_in_two_parts_and_test_images_are_not_looked_at(split):
+    tuning = split.for_tuning()
+    assert torch.equal(tuning.test.x, split.validation.x)
+    assert len(tuning.train) + len(tuning.validation) == len(split.train)
+    assert torch.equal(torch.cat([tuning.train.x, tuning.validation.x]), split.train.x)
+    assert torch.equal(torch.cat([tuning.train.y, tuning.validation.y]), split.train.y)

@@ -8,10 +8,16 @@ from condgen.evaluation import claims
 from condgen.experiments import replication
 
 STEADY = {"picture_change": 0.01, "reading_change": 0.005, "class_accuracy": 0.99, "recall": 0.1,
-          "coverage": 0.2, "pairwise_ssim": 0.6}  # fmt: skip
+          "coverage": 0.2, "pairwise_ssim": 0.6, "pairwise_distance": 1.0}  # fmt: skip
 LIVELY = {"picture_change": 0.1, "reading_change": 0.2, "class_accuracy": 0.9, "recall": 0.5,
-          "coverage": 0.5, "pairwise_ssim": 0.4}  # fmt: skip
-REAL = {"class_accuracy": 0.997, "recall": 0.9, "coverage": 0.9, "pairwise_ssim": 0.3}
+          "coverage": 0.5, "pairwise_ssim": 0.4, "pairwise_distance": 2.0}  # fmt: skip
+REAL = {
+    "class_accuracy": 0.997,
+    "recall": 0.9,
+    "coverage": 0.9,
+    "pairwise_ssim": 0.3,
+    "pairwise_distance": 3.0,
+}
 
 
 def rows(seeds, spread, without=(), **settings):

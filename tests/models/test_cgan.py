@@ -17,6 +17,13 @@ from condgen.training.state import begin
 LN2 = math.log(2)
 
 
+SMALL = {"hidden": 16, "channels": 2, "latent_dim": 8, "dropout": 0.0}
+
+
+def small(cgan_params, **changes):
+    return cgan_params.model_copy(update=SMALL | changes)
+
+
 @pytest.fixture
 def model(cgan_params):
     return cgan.build(cgan_params, seed=0)
@@ -25,7 +32,9 @@ def model(cgan_params):
 def test_with_an_undecided_discriminator_the_losses_have_the_papers_values():
     # D = 1/2 everywhere is the optimum against a perfect generator: the game is then worth -log 4.
     zero = torch.zeros(3)
-    torch.testing.assert_close(cgan.discriminator_loss(zero, zero, smooth=0), torch.full((3,), 2 * LN2))
+    torch.testing.assert_close(
+        cgan.discriminator_loss(zero, zero, "non-saturating", smooth=0), torch.full((3,), 2 * LN2)
+    )
     torch.testing.assert_close(cgan.generator_loss(zero, "non-saturating"), torch.full((3,), LN2))
     torch.testing.assert_close(cgan.generator_loss(zero, "min-max"), torch.full((3,), -LN2))
 
@@ -34,7 +43,8 @@ def test_the_losses_are_the_papers_formulas(gen):
     real, fake = torch.randn(2, 50, generator=gen, dtype=torch.float64) * 3
     d_real, d_fake = real.sigmoid(), fake.sigmoid()
     expected = -d_real.log() - (1 - d_fake).log()
-    torch.testing.assert_close(cgan.discriminator_loss(real, fake, smooth=0), expected)
+    for form in ("non-saturating", "min-max"):
+        torch.testing.assert_close(cgan.discriminator_loss(real, fake, form, smooth=0), expected)
     torch.testing.assert_close(cgan.generator_loss(fake, "non-saturating"), -d_fake.log())
     torch.testing.assert_close(cgan.generator_loss(fake, "min-max"), (1 - d_fake).log())
 
@@ -43,9 +53,11 @@ def test_smoothing_is_one_sided():
     # With real targets of 0.95 the best D(x) is 0.95; the best D(G(z|y)) stays 0.
     logits = torch.linspace(-12, 12, 4801, dtype=torch.float64)
     never = torch.full_like(logits, -30)
-    best_on_real = logits[cgan.discriminator_loss(logits, never, smooth=0.05).argmin()].sigmoid()
+    best_on_real = logits[
+        cgan.discriminator_loss(logits, never, "non-saturating", smooth=0.05).argmin()
+    ].sigmoid()
     assert float(best_on_real) == pytest.approx(0.95, abs=1e-3)
-    on_fake = cgan.discriminator_loss(never * 0, logits, smooth=0.05)
+    on_fake = cgan.discriminator_loss(never * 0, logits, "non-saturating", smooth=0.05)
     assert bool((on_fake.diff() > 0).all())
 
 
@@ -59,37 +71,154 @@ def test_both_generator_losses_have_the_same_direction_and_only_min_max_saturate
     assert -0.01 < slopes["min-max"] < 0
 
 
-def step(model, p, gen):
-    """A step on 100 images in [0, 1]; returns its numbers, and what it drew."""
-    x, labels = torch.rand(100, 784, generator=gen), torch.arange(100) % 10
+def step(model, p, gen, n=100):
+    """A step on n images in [0, 1]; returns its numbers, and what it drew."""
+    x, labels = torch.rand(n, 784, generator=gen), torch.arange(n) % 10
     optimizers = {name: torch.optim.SGD(part.parameters(), lr=0.1) for name, part in model.parts.items()}
     numbers = cgan.train_step(model, optimizers, x, labels, torch.Generator().manual_seed(3), p)
-    drawn = cgan.draw_noise(p, 100, torch.Generator().manual_seed(3))
+    drawn = cgan.draw_noise(p, n, torch.Generator().manual_seed(3))
     return numbers, (2 * x - 1, data.one_hot(labels), *drawn)
 
 
-@pytest.mark.parametrize("form", ["non-saturating", "min-max"])
+@pytest.mark.parametrize("form", ["non-saturating", "min-max", "hinge", "relativistic"])
 def test_a_step_is_one_discriminator_step_then_one_generator_step(model, cgan_params, gen, form):
-    p = cgan_params.model_copy(update={"generator_loss": form})
+    p = cgan_params.model_copy(update={"loss": form})
     expected = copy.deepcopy(model)
     _, (x, y, z, for_g, (d1, d2), for_dg) = step(model, p, gen)
     # The same by hand, on copies.
     fake = expected.generate(z, y, for_g)
     real_logit = expected.discriminate(x, y, (d1[:100], d2[:100]))
     fake_logit = expected.discriminate(fake, y, (d1[100:], d2[100:]))
-    d_loss = cgan.discriminator_loss(real_logit, fake_logit, p.smooth).mean()
+    d_loss = cgan.discriminator_loss(real_logit, fake_logit, form, p.smooth).mean()
     d_gradients = torch.autograd.grad(d_loss, list(expected.D.parameters()), retain_graph=True)
     with torch.no_grad():
         for weight, gradient in zip(expected.D.parameters(), d_gradients, strict=True):
             weight -= 0.1 * gradient
     fake = expected.generate(z, y, for_g)
-    g_loss = cgan.generator_loss(expected.discriminate(fake, y, for_dg), form).mean()
+    against = expected.discriminate(x, y, for_dg).detach() if form == "relativistic" else None
+    g_loss = cgan.generator_loss(expected.discriminate(fake, y, for_dg), form, against).mean()
     g_gradients = torch.autograd.grad(g_loss, list(expected.G.parameters()))
     with torch.no_grad():
         for weight, gradient in zip(expected.G.parameters(), g_gradients, strict=True):
             weight -= 0.1 * gradient
     for (name, ours), theirs in zip(model.named_parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, msg=name, rtol=1e-4, atol=1e-6)
+
+
+def test_the_hinge_losses_have_the_values_and_slopes_of_the_paper():
+    real, fake = (torch.tensor(values, requires_grad=True) for values in ([2.0, 0.5, -1.0], [-3.0, 0.5, 2.0]))
+    loss = cgan.discriminator_loss(real, fake, "hinge", smooth=0.05)
+    torch.testing.assert_close(loss.detach(), torch.tensor([0 + 0, 0.5 + 1.5, 2 + 3.0]))
+    of_real, of_fake = torch.autograd.grad(loss.sum(), [real, fake])
+    assert (of_real.tolist(), of_fake.tolist()) == ([0, -1, -1], [0, 1, 1]), "nothing beyond the margin"
+    loss = cgan.generator_loss(fake, "hinge")
+    assert loss.tolist() == [3, -0.5, -2]
+    assert torch.autograd.grad(loss.sum(), fake)[0].tolist() == [-1, -1, -1]
+
+
+def test_the_relativistic_losses_have_the_values_and_slopes_of_the_paper():
+    real, fake = (torch.tensor(values, requires_grad=True) for values in ([2.0, 0.0, -3.0], [-1.0, 0.0, 1.0]))
+    d_loss = cgan.discriminator_loss(real, fake, "relativistic", smooth=0.05)
+    g_loss = cgan.generator_loss(fake, "relativistic", real)
+    difference = (real - fake).detach()
+    torch.testing.assert_close(d_loss.detach(), (1 + torch.exp(-difference)).log())
+    torch.testing.assert_close(g_loss.detach(), (1 + torch.exp(difference)).log())
+    of_real, of_fake = torch.autograd.grad(d_loss.sum(), [real, fake])
+    torch.testing.assert_close(of_real, -torch.sigmoid(-difference))
+    torch.testing.assert_close(of_fake, torch.sigmoid(-difference))
+    (slope,) = torch.autograd.grad(g_loss.sum(), fake)
+    torch.testing.assert_close(slope, -torch.sigmoid(difference))
+
+
+def test_the_relativistic_losses_depend_only_on_the_difference_of_the_logits(gen):
+    def of_d(real, fake):
+        return cgan.discriminator_loss(real, fake, "relativistic", smooth=0.0)
+
+    def of_g(real, fake):
+        return cgan.generator_loss(fake, "relativistic", real)
+
+    real, fake = torch.randn(2, 20, generator=gen, dtype=torch.float64)
+    for loss in (of_d, of_g):
+        for shift in (-3, 5):
+            torch.testing.assert_close(loss(real + shift, fake + shift), loss(real, fake))
+            assert not torch.allclose(loss(real + shift, fake), loss(real, fake))
+
+
+@pytest.mark.parametrize("form", ["hinge", "relativistic"])
+def test_smoothing_is_for_the_losses_that_have_targets(gen, form):
+    real, fake = torch.randn(2, 20, generator=gen)
+    of = [cgan.discriminator_loss(real, fake, form, smooth) for smooth in (0.0, 0.3)]
+    assert torch.equal(*of)
+
+
+def test_a_relativistic_pair_has_the_same_label(cgan_params, gen, monkeypatch):
+    """Each image is compared with the generated one of its own label, by D and by G."""
+    p = small(cgan_params, loss="relativistic")
+    model = cgan.build(p, seed=0)
+    labels, pairs = torch.arange(20) % 10, []
+
+    def labels_as_logits(x, y, masks=None):
+        return y @ torch.arange(10.0) + 0 * model.D.out.bias + 0 * x.sum()
+
+    def of_d(real, fake, loss, smooth):
+        pairs.append((real.tolist(), fake.tolist()))
+        return real - fake
+
+    def of_g(fake, loss, real):
+        pairs.append((real.tolist(), fake.tolist()))
+        return real - fake
+
+    monkeypatch.setattr(model, "discriminate", labels_as_logits)
+    monkeypatch.setattr(cgan, "discriminator_loss", of_d)
+    monkeypatch.setattr(cgan, "generator_loss", of_g)
+    optimizers = {name: torch.optim.SGD(part.parameters(), lr=0.1) for name, part in model.parts.items()}
+    cgan.train_step(model, optimizers, torch.rand(20, 784, generator=gen), labels, gen, p)
+    assert pairs == [(labels.tolist(), labels.tolist())] * 2
+
+
+def squared_gradient(model, x, y):
+    """|dD/dx|^2 of each image, `[b]`, one image at a time."""
+    rows = []
+    for i in range(len(x)):
+        row = x[i : i + 1].detach().requires_grad_()
+        logit = model.discriminate(row, y[i : i + 1])
+        (gradient,) = torch.autograd.grad(logit.squeeze(), row, create_graph=True)
+        rows.append((gradient**2).sum())
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+def test_the_gradient_penalty_is_the_squared_gradient_of_each_image(cgan_params, gen, network, conditioning):
+    model = cgan.build(small(cgan_params, network=network, conditioning=conditioning), seed=0)
+    x, y = torch.randn(6, 784, generator=gen), data.one_hot(torch.arange(6))
+    expected = squared_gradient(model, x, y)
+    x.requires_grad_()
+    penalty = cgan.gradient_penalty(model.discriminate(x, y), x)
+    assert penalty.shape == (6,)
+    assert float(penalty.detach().min()) > 0
+    torch.testing.assert_close(penalty, expected)
+
+
+@pytest.mark.parametrize(("r1", "r2"), [(0.0, 0.0), (8.0, 0.0), (0.0, 8.0), (8.0, 3.0)])
+@pytest.mark.parametrize("form", ["non-saturating", "relativistic"])
+def test_r1_penalises_real_images_and_r2_generated_ones_by_half_their_weight(cgan_params, gen, form, r1, r2):
+    p = small(cgan_params, loss=form, r1=r1, r2=r2)
+    model = cgan.build(p, seed=0)
+    expected = copy.deepcopy(model)
+    numbers, (x, y, z, *_) = step(model, p, gen, n=10)
+    fake = expected.generate(z, y).detach()
+    d_loss = cgan.discriminator_loss(
+        expected.discriminate(x, y), expected.discriminate(fake, y), form, p.smooth
+    )
+    torch.testing.assert_close(
+        numbers["d_loss"], d_loss.detach(), msg="the penalty is no part of what is shown"
+    )
+    penalties = r1 / 2 * squared_gradient(expected, x, y) + r2 / 2 * squared_gradient(expected, fake, y)
+    weights = list(expected.D.parameters())
+    gradients = torch.autograd.grad((d_loss + penalties).mean(), weights)
+    for (name, ours), weight, gradient in zip(model.D.named_parameters(), weights, gradients, strict=True):
+        torch.testing.assert_close(ours.detach(), (weight - 0.1 * gradient).detach(), msg=name)
 
 
 @pytest.mark.parametrize("loss", ["discriminator_loss", "generator_loss"])
@@ -127,17 +256,17 @@ def test_without_conditioning_no_network_sees_the_label(cgan_params, gen):
     z, x = torch.randn(10, 100, generator=gen), torch.rand(10, 784, generator=gen)
     assert torch.equal(plain.generate(z, y), plain.generate(z, other))
     assert torch.equal(plain.discriminate(x, y), plain.discriminate(x, other))
-    assert (plain.G.hidden1.in_features, plain.D.hidden1.in_features) == (100, 784)
+    assert (plain.G.hidden.hidden1.in_features, plain.D.features.hidden1.in_features) == (100, 784)
 
 
 def test_the_layer_sizes_are_those_of_the_article(model):
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
     assert shapes == {
-        "G.hidden1.weight": (128, 110),
-        "G.hidden2.weight": (128, 128),
+        "G.hidden.hidden1.weight": (128, 110),
+        "G.hidden.hidden2.weight": (128, 128),
         "G.out.weight": (784, 128),
-        "D.hidden1.weight": (128, 794),
-        "D.hidden2.weight": (128, 128),
+        "D.features.hidden1.weight": (128, 794),
+        "D.features.hidden2.weight": (128, 128),
         "D.out.weight": (1, 128),
     }
 
@@ -166,7 +295,7 @@ def test_the_noise_of_every_step_is_new(cgan_params, gen):
 def train(split, p, seed):
     state = begin(cgan, p, seed, len(split.train))
     numbers = [n for _, n in loop.train(cgan, state, split, p, seed, Progress("cgan", p.epochs))]
-    return state.model, numbers
+    return state.trained, numbers
 
 
 def test_every_epoch_has_its_own_order_and_noise(split, cgan_params, monkeypatch):
@@ -195,3 +324,148 @@ def test_a_batch_larger_than_the_training_set_is_the_training_set(split, cgan_pa
     both = [train(few, cgan_params.model_copy(update={"batch_size": b}), seed=0)[0] for b in (150, 50_000)]
     for a, b in zip(both[0].parameters(), both[1].parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_logit_with_projection_is_linear_in_the_label(cgan_params, gen, network):
+    """logit(x, y) = f(h) + (V y) . h: two labels differ by V(y - y') . h, whatever f is."""
+    model = cgan.build(small(cgan_params, network=network, conditioning="projection"), seed=0)
+    x, y = torch.randn(10, 784, generator=gen), data.one_hot(torch.arange(10))
+    other, nothing = y.roll(1, dims=1), torch.zeros_like(y)
+    with torch.no_grad():
+        h = model.D.features(x).sum(dim=(2, 3)) if network == "conv" else model.D.features(x, None)
+        plain = model.discriminate(x, nothing)
+        torch.testing.assert_close(plain, model.D.out(h).squeeze(1))
+        by_label = model.discriminate(x, y) - model.discriminate(x, other)
+        torch.testing.assert_close(by_label, ((y - other) @ model.D.embedding.weight.T * h).sum(dim=1))
+        mixed = model.discriminate(x, 0.3 * y + 0.7 * other)
+        torch.testing.assert_close(
+            mixed, 0.3 * model.discriminate(x, y) + 0.7 * model.discriminate(x, other), rtol=1e-4, atol=1e-5
+        )
+    assert float(by_label.abs().min()) > 0
+    assert model.D.embedding.weight.shape[1] == 10
+
+
+def test_a_trained_projection_discriminator_believes_a_wrong_label_less(split, cgan_params):
+    p = small(cgan_params, conditioning="projection", hidden=64, batch_size=20)
+    few = replace(split, train=data.Images(split.train.x[:1000], split.train.y[:1000]))
+    model, _ = train(few, p, seed=0)
+    x, y = 2 * split.test.x - 1, data.one_hot(split.test.y)
+    with torch.no_grad():
+        right = model.discriminate(x, y).mean()
+        wrong = torch.stack([model.discriminate(x, y.roll(i, dims=1)).mean() for i in range(1, 10)])
+    assert float(wrong.mean()) < float(right) - 0.1
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+def test_the_label_reaches_the_convolutional_networks(cgan_params, gen, conditioning):
+    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), seed=0).eval()
+    y = data.one_hot(torch.arange(10))
+    other, z, x = y.roll(1, dims=1), torch.randn(10, 8, generator=gen), torch.rand(10, 784, generator=gen)
+    assert not torch.allclose(model.generate(z, y), model.generate(z, other))
+    assert not torch.allclose(model.discriminate(x, y), model.discriminate(x, other))
+    plain = cgan.build(small(cgan_params, network="conv", conditional=False), seed=0).eval()
+    assert torch.equal(plain.generate(z, y), plain.generate(z, other))
+    assert torch.equal(plain.discriminate(x, y), plain.discriminate(x, other))
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+def test_the_gradient_of_the_convolutional_networks_reaches_every_parameter(cgan_params, gen, conditioning):
+    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), seed=0)
+    z, y = torch.randn(20, 8, generator=gen), data.one_hot(torch.arange(20) % 10)
+    images = model.generate(z, y)
+    assert images.shape == (20, 784)
+    logits = model.discriminate(images, y)
+    assert logits.shape == (20,)
+    logits.square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert float(parameter.grad.abs().sum()) > 0, name
+
+
+def test_every_pixel_reaches_the_convolutional_discriminator(cgan_params, gen):
+    model = cgan.build(small(cgan_params, network="conv"), seed=0)
+    x, y = torch.rand(20, 784, generator=gen, requires_grad=True), data.one_hot(torch.arange(20) % 10)
+    (slope,) = torch.autograd.grad(model.discriminate(x, y).sum(), x)
+    assert bool((slope.abs().sum(dim=0) > 0).all())
+
+
+def test_what_a_trained_convolutional_generator_draws_is_in_range_whatever_its_neighbours(
+    split, cgan_params, gen
+):
+    few = replace(split, train=data.Images(split.train.x[:100], split.train.y[:100]))
+    model, _ = train(few, small(cgan_params, network="conv", batch_size=20, epochs=1), seed=0)
+    z, labels = torch.randn(20, 8, generator=gen), torch.arange(20) % 10
+    images = cgan.draw(model, z, labels)
+    assert images.shape == (20, 784)
+    assert 0 <= float(images.min()) < float(images.max()) <= 1
+    torch.testing.assert_close(images[7:8], cgan.draw(model, z[7:8], labels[7:8]))
+    model.train()
+    assert not torch.allclose(images[7:8], cgan.draw(model, z, labels)[7:8], atol=1e-3), "batch statistics"
+
+
+def normalised(network):
+    """name -> the weight that a layer works with, as a matrix, of each layer with spectral normalisation."""
+    return {
+        name: module.weight.detach().flatten(1)
+        for name, module in network.named_modules()
+        if hasattr(module, "parametrizations")
+    }
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+def test_spectral_normalisation_makes_the_largest_singular_value_of_each_of_ds_layers_one(
+    split, cgan_params, network, conditioning
+):
+    changes = {
+        "network": network,
+        "conditioning": conditioning,
+        "spectral_norm": True,
+        "batch_size": 20,
+        "epochs": 1,
+    }
+    few = replace(split, train=data.Images(split.train.x[:400], split.train.y[:400]))
+    model, _ = train(few, small(cgan_params, **changes), seed=0)
+    weights = normalised(model.D)
+    layers = [n for n, m in model.D.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
+    assert list(weights) == layers
+    assert len(layers) == {"mlp": 3, "conv": 4}[network] + (conditioning == "projection")
+    for name, weight in weights.items():
+        assert float(torch.linalg.svdvals(weight)[0]) == pytest.approx(1, abs=0.1), name
+    assert normalised(model.G) == {}
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_spectral_normalisation_is_close_before_the_first_step(cgan_params, network):
+    """The power iterations start from the initial weights, not from those that PyTorch drew before."""
+    for seed in range(3):
+        fresh = cgan.build(small(cgan_params, network=network, channels=8, spectral_norm=True), seed)
+        for mode in (True, False):
+            for name, weight in normalised(fresh.train(mode).D).items():
+                assert float(torch.linalg.svdvals(weight)[0]) == pytest.approx(1, abs=0.1), name
+
+
+def test_spectral_normalisation_leaves_the_generator_and_the_initial_weights_as_they_were(cgan_params):
+    plain, normal = (cgan.build(small(cgan_params, spectral_norm=on), seed=0) for on in (False, True))
+    for name, value in plain.G.state_dict().items():
+        assert torch.equal(value, normal.G.state_dict()[name]), name
+    originals = [p for name, p in normal.D.named_parameters() if name.endswith("original")]
+    weights = [p for name, p in plain.D.named_parameters() if name.endswith("weight")]
+    for weight, original in zip(weights, originals, strict=True):
+        assert torch.equal(weight, original)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_global_generator_neither_matters_nor_changes(split, cgan_params, network):
+    p = small(cgan_params, network=network, conditioning="projection", spectral_norm=True, epochs=1)
+    few = replace(split, train=data.Images(split.train.x[:200], split.train.y[:200]))
+    trained = []
+    for global_seed, seed in ((1, 0), (2, 0), (2, 1)):
+        torch.manual_seed(global_seed)
+        before = torch.get_rng_state()
+        trained.append(train(few, p, seed)[0].state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    for name, value in trained[0].items():
+        assert torch.equal(value, trained[1][name]), name
+    assert any("_u" in name for name in trained[0]), "the power iteration's vectors are stored"
+    assert not all(torch.equal(value, trained[2][name]) for name, value in trained[0].items() if "_u" in name)

@@ -15,7 +15,7 @@ from condgen.training.state import begin
 def train(split, p):
     state = begin(classifier, p, p.seed, len(split.train))
     rows = list(loop.train(classifier, state, split, p, p.seed, Progress("classifier", p.epochs)))
-    return state.model, rows
+    return state.trained, rows
 
 
 def test_it_learns_digits_and_the_same_seed_gives_the_same_weights(split, classifier_params):
@@ -37,7 +37,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_zero(classifier
     for _ in range(30):
         used.append((group["lr"], group["betas"][0]))
         state.optimizers["model"].step()
-        state.schedule.step()
+        state.schedules["model"].step()
     rates, betas = zip(*used, strict=True)
     peak = rates.index(max(rates))
     assert max(rates) == pytest.approx(p.lr, rel=1e-2)

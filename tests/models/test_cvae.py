@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import distributions as D
 
 from condgen.base import random
 from condgen.datasets import data
-from condgen.models import cvae
+from condgen.models import cvae, priors
 from condgen.training import loop
 from condgen.training.progress import Progress
 from condgen.training.state import begin
@@ -20,20 +21,35 @@ def model(cvae_params):
     return cvae.build(cvae_params, seed=0)
 
 
+PRIORS = ("normal", "class", "flow")
+SMALL = {"hidden": 16, "channels": 2, "couplings": 2, "flow_hidden": 8}
+
+
+def small(cvae_params, **changes):
+    return cvae_params.model_copy(update=SMALL | changes)
+
+
+def shake(module, gen):
+    """Moves every parameter away from its initial value, at which a prior is N(0, I)."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=gen)
+
+
 def batch(gen, n=8):
     return torch.rand(n, 784, generator=gen), data.one_hot(torch.arange(n) % 10)
 
 
 def test_kl_of_the_prior_is_zero():
     zero = torch.zeros(5, 2)
-    assert torch.equal(cvae.kl_divergence(zero, zero), torch.zeros(5))
+    assert torch.equal(priors.Normal().kl(zero, zero, zero, zero), torch.zeros(5))
 
 
 def test_kl_agrees_with_torch_distributions(gen):
     mu, logvar = torch.randn(2, 6, 3, generator=gen)
     q = D.Normal(mu, torch.exp(logvar / 2))
     expected = D.kl_divergence(q, D.Normal(0.0, 1.0)).sum(dim=1)
-    torch.testing.assert_close(cvae.kl_divergence(mu, logvar), expected)
+    torch.testing.assert_close(priors.Normal().kl(mu, logvar, mu, mu), expected)
 
 
 def test_reconstruction_is_the_bernoulli_log_likelihood_summed_over_pixels(gen):
@@ -73,27 +89,36 @@ def test_the_bounds_are_in_order_and_equal_log_p_where_the_posterior_is_exact(mo
     with torch.no_grad():
         for layer in (model.mu, model.logvar):
             layer.weight.zero_()
-        model.decoder.weight[:, :2] = 0
+        model.decoder[0].weight[:, :2] = 0
     elbo, bound = cvae.likelihood_bounds(model, some, seed=0)
     exact = -cvae.reconstruction(model.decode(torch.zeros(40, 2), data.one_hot(some.y)), some.x)
     torch.testing.assert_close(elbo, exact, rtol=1e-4, atol=1e-2)
     torch.testing.assert_close(bound, exact, rtol=1e-4, atol=1e-2)
 
 
-def test_the_weighted_bound_approaches_the_integral_over_the_latent_space(split, cvae_params):
-    """log p(x|y) = log of the integral of p(x|z, y) N(z; 0, I) dz, here by a sum over a fine grid of z."""
-    model, _ = train(split, cvae_params, seed=0)
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_weighted_bound_approaches_the_integral_over_the_latent_space(split, cvae_params, prior):
+    """log p(x|y) = log of the integral of p(x|z, y) p(z|y) dz, here by a sum over a fine grid of z."""
+    changes = {"prior": prior, "hidden": 128, "couplings": 2, "flow_hidden": 16}
+    model, _ = train(split, cvae_params.model_copy(update=changes), seed=0)
     some = data.Images(split.test.x[:20], split.test.y[:20])
-    line = torch.linspace(-6, 6, 241)
+    half = 12 if prior == "flow" else 9  # of the grid's side
+    line = torch.arange(-half, half, 0.15)  # its steps are shorter than the deviations of q
     z = torch.cartesian_prod(line, line)
-    log_prior = -0.5 * z.square().sum(dim=1) - math.log(2 * math.pi) + 2 * math.log(12 / 240)
-    exact = []
+    standard = -0.5 * z.square().sum(dim=1) - math.log(2 * math.pi)
+    exact = torch.zeros(20, dtype=torch.float64)
     with torch.no_grad():
-        for x, y in zip(some.x, data.one_hot(some.y), strict=True):
-            logits = model.decode(z, y.expand(len(z), -1))
-            log_p = logits @ x - torch.nn.functional.softplus(logits).sum(dim=1)
-            exact.append(torch.logsumexp(log_p.double() + log_prior, dim=0))
-    exact = torch.stack(exact)
+        mu, logvar = model.encode(some.x, data.one_hot(some.y))
+        assert float(mu.abs().max()) < half - 2
+        assert float(logvar.min()) > 2 * math.log(0.15)
+        for c in some.y.unique():
+            y = data.one_hot(c.expand(len(z)))
+            log_prior = model.prior.log_prob(z, y)
+            assert torch.allclose(log_prior, standard, atol=1e-4) == (prior == "normal")
+            logits, x = model.decode(z, y), some.x[some.y == c]
+            log_p = logits @ x.T - torch.nn.functional.softplus(logits).sum(dim=1, keepdim=True)
+            log_joint = log_p.double() + log_prior[:, None] + 2 * math.log(0.15)
+            exact[some.y == c] = torch.logsumexp(log_joint, dim=0)
     elbo, bound = cvae.likelihood_bounds(model, some, seed=0)
     # A close lower bound: the gap is what q, after two epochs, still differs from the posterior.
     assert -0.6 < float((bound - exact).mean()) < 0.05
@@ -101,7 +126,10 @@ def test_the_weighted_bound_approaches_the_integral_over_the_latent_space(split,
     assert float((exact - elbo).mean()) > float((exact - bound).mean())
 
 
-def test_the_elbo_of_many_samples_is_the_mean_of_single_ones(model, split, gen):
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_elbo_of_many_samples_is_the_mean_of_single_ones(cvae_params, split, gen, prior):
+    model = cvae.build(cvae_params.model_copy(update={"prior": prior, "flow_hidden": 16}), seed=0)
+    shake(model.prior, gen)
     some = data.Images(split.test.x[:20], split.test.y[:20])
     elbo, _ = cvae.likelihood_bounds(model, some, seed=0)
     y = data.one_hot(some.y)
@@ -116,7 +144,7 @@ def test_gradients_reach_the_encoder_through_the_sampled_code(model, gen):
     x, y = batch(gen)
     reconstruction, _ = cvae.negative_elbo(model, x, y, torch.randn(len(x), 2, generator=gen))
     reconstruction.sum().backward()
-    for name in ("encoder", "mu", "logvar"):
+    for name in ("encoder.0", "mu", "logvar"):
         assert model.get_submodule(name).weight.grad.abs().sum() > 0, name
 
 
@@ -135,17 +163,17 @@ def test_without_conditioning_no_network_sees_the_label(cvae_params, gen):
     assert torch.equal(plain.encode(x, y)[0], plain.encode(x, other)[0])
     z = torch.randn(len(x), 2, generator=gen)
     assert torch.equal(plain.decode(z, y), plain.decode(z, other))
-    assert plain.encoder.in_features == 784
-    assert plain.decoder.in_features == 2
+    assert plain.encoder[0].in_features == 784
+    assert plain.decoder[0].in_features == 2
 
 
 def test_the_layer_sizes_are_those_of_the_article(model):
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
     assert shapes == {
-        "encoder.weight": (512, 794),
+        "encoder.0.weight": (512, 794),
         "mu.weight": (2, 512),
         "logvar.weight": (2, 512),
-        "decoder.weight": (512, 12),
+        "decoder.0.weight": (512, 12),
         "logits.weight": (784, 512),
     }
 
@@ -153,7 +181,7 @@ def test_the_layer_sizes_are_those_of_the_article(model):
 def train(split, p, seed):
     state = begin(cvae, p, seed, len(split.train))
     numbers = [n for _, n in loop.train(cvae, state, split, p, seed, Progress("cvae", p.epochs))]
-    return state.model, numbers
+    return state.trained, numbers
 
 
 def test_training_lowers_both_losses_and_their_terms_add_up(split, cvae_params):
@@ -193,38 +221,171 @@ def test_a_drawn_image_is_in_range_and_does_not_depend_on_its_neighbours(model, 
     torch.testing.assert_close(images[7:8], cvae.draw(model, z[7:8], labels[7:8]))
 
 
-@pytest.mark.parametrize("loss", ["kl_divergence", "reconstruction"])
-def test_training_follows_the_loss_functions(split, cvae_params, monkeypatch, loss):
+@pytest.mark.parametrize(("owner", "loss"), [(priors.Normal, "kl"), (cvae, "reconstruction")])
+def test_training_follows_the_loss_functions(split, cvae_params, monkeypatch, owner, loss):
     """Halving a loss term changes the trained weights and the logged number."""
     p = cvae_params.model_copy(update={"epochs": 1})
     model, (as_written,) = train(split, p, seed=0)
-    whole = getattr(cvae, loss)
-    monkeypatch.setattr(cvae, loss, lambda *tensors: 0.5 * whole(*tensors))
+    whole = getattr(owner, loss)
+    monkeypatch.setattr(owner, loss, lambda *tensors: 0.5 * whole(*tensors))
     other, (halved,) = train(split, p, seed=0)
     for name, weight in model.state_dict().items():
         assert not torch.equal(weight, other.state_dict()[name]), name
     # The optimizer minimizes a halved term less, so its unweighted value is larger.
-    shown = {"kl_divergence": "train_kl", "reconstruction": "train_reconstruction"}[loss]
+    shown = f"train_{loss}"
     assert halved[shown] < as_written[shown] < 2 * halved[shown]
 
 
-def test_a_step_is_one_optimizer_step_on_the_mean_negative_elbo(model, cvae_params, gen):
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("weight", [1.0, 0.5, 0.0])
+def test_a_step_is_one_optimizer_step_on_the_reconstruction_and_the_weighted_kl(
+    cvae_params, gen, prior, weight
+):
+    """With weight 1 on the mean of -ELBO; the reported loss is -ELBO with any weight."""
+    p = small(cvae_params, prior=prior, kl_weight=weight)
+    model = cvae.build(p, seed=0)
+    shake(model.prior, gen)
     before = copy.deepcopy(model)
     x, labels = torch.rand(8, 784, generator=gen), torch.arange(8)
-    optimizers = {"model": torch.optim.SGD(model.parameters(), lr=0.1)}
+    optimizers = {"model": torch.optim.SGD(model.parameters(), lr=0.01)}
     noise = torch.Generator().manual_seed(3)
     for _ in range(2):  # the second step must start without the first one's gradient
-        numbers = cvae.train_step(model, optimizers, x, labels, noise, cvae_params)
+        numbers = cvae.train_step(model, optimizers, x, labels, noise, p)
     noise = torch.Generator().manual_seed(3)
     for _ in range(2):
         eps = torch.randn(8, 2, generator=noise)
         terms = cvae.negative_elbo(before, x, data.one_hot(labels), eps)
-        gradients = torch.autograd.grad(sum(terms).mean(), list(before.parameters()))
+        objective = (terms[0] + weight * terms[1]).mean()
+        gradients = torch.autograd.grad(objective, list(before.parameters()))
         with torch.no_grad():
-            for weight, gradient in zip(before.parameters(), gradients, strict=True):
-                weight -= 0.1 * gradient
-    for ours, theirs in zip(model.parameters(), before.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+            for parameter, gradient in zip(before.parameters(), gradients, strict=True):
+                parameter -= 0.01 * gradient
+    for (name, ours), theirs in zip(model.named_parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
     assert not any(value.requires_grad for value in numbers.values())
     torch.testing.assert_close(numbers["loss"], sum(terms).detach())
     torch.testing.assert_close(numbers["kl"], terms[1].detach())
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_terms_are_those_of_one_sample_with_any_prior(cvae_params, gen, prior):
+    """-ELBO = -log p(x|z, y) + KL, where KL has the mean of log q(z|x, y) - log p(z|y) over z."""
+    model = cvae.build(small(cvae_params, prior=prior), seed=0)
+    shake(model.prior, gen)
+    n = 4000
+    x, y = (part.expand(n, -1) for part in batch(gen, n=1))
+    eps = torch.randn(n, 2, generator=gen)
+    with torch.no_grad():
+        reconstruction, kl = cvae.negative_elbo(model, x, y, eps)
+        mu, logvar = model.encode(x, y)
+        q = D.Normal(mu, torch.exp(logvar / 2))
+        z = q.loc + q.scale * eps
+        single = q.log_prob(z).sum(dim=1) - model.prior.log_prob(z, y)
+        torch.testing.assert_close(reconstruction, cvae.reconstruction(model.decode(z, y), x))
+    assert float(kl.mean()) == pytest.approx(float(single.mean()), abs=5 * float(single.std()) / n**0.5)
+
+
+def test_training_lowers_the_kl_of_a_learned_prior_below_that_of_the_standard_normal(split, cvae_params):
+    """The prior goes to where the codes are: KL(q || N(0, I)) of the same network is larger."""
+    p = cvae_params.model_copy(update={"prior": "class", "epochs": 1})
+    model, _ = train(split, p, seed=0)
+    with torch.no_grad():
+        y = data.one_hot(split.test.y)
+        mu, logvar = model.encode(split.test.x, y)
+        learned = model.prior.kl(mu, logvar, mu, y).mean()
+        standard = priors.Normal().kl(mu, logvar, mu, y).mean()
+    assert float(learned) < float(standard)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_what_is_drawn_is_the_decoders_mean_at_the_priors_code(cvae_params, gen, prior):
+    model = cvae.build(small(cvae_params, prior=prior), seed=0)
+    z, labels = torch.randn(20, 2, generator=gen), torch.arange(20) % 10
+    y = data.one_hot(labels)
+    fresh = cvae.draw(model, z, labels)
+    shake(model.prior, gen)
+    drawn = cvae.draw(model, z, labels)
+    torch.testing.assert_close(drawn, model.decode(model.prior(z, y), y).sigmoid().detach())
+    assert torch.equal(fresh, drawn) == (prior == "normal")
+
+
+def test_layers_is_the_number_of_hidden_layers_of_encoder_and_decoder(cvae_params, gen):
+    model = cvae.build(small(cvae_params, layers=3), seed=0)
+    linear = [
+        [tuple(layer.weight.shape) for layer in part if isinstance(layer, torch.nn.Linear)]
+        for part in (model.encoder, model.decoder)
+    ]
+    assert linear == [[(16, 794), (16, 16), (16, 16)], [(16, 12), (16, 16), (16, 16)]]
+    # Without an activation between them, three layers are one: a sum of inputs would give a sum of outputs.
+    a, b = torch.randn(2, 4, 794, generator=gen)
+    assert not torch.allclose(model.encoder(a + b), model.encoder(a) + model.encoder(b))
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_gradient_of_the_convolutional_network_reaches_every_parameter(cvae_params, gen, prior, layers):
+    model = cvae.build(small(cvae_params, network="conv", layers=layers, prior=prior), seed=0)
+    shake(model.prior, gen)
+    x, y = batch(gen, n=20)
+    sum(cvae.negative_elbo(model, x, y, torch.randn(20, 2, generator=gen))).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert float(parameter.grad.abs().sum()) > 0, name
+
+
+def test_the_convolutional_network_has_the_shapes_of_the_plain_one(cvae_params, gen):
+    model = cvae.build(small(cvae_params, network="conv", latent_dim=5), seed=0)
+    x, y = batch(gen)
+    assert [tuple(part.shape) for part in model.encode(x, y)] == [(8, 5), (8, 5)]
+    assert model.decode(torch.randn(8, 5, generator=gen), y).shape == (8, 784)
+    kernels = [
+        tuple(m.weight.shape)
+        for m in model.modules()
+        if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
+    ]
+    down = [(2, 1, 4, 4), (4, 2, 4, 4), (8, 4, 3, 3)]
+    assert kernels == [*down, (8, 4, 4, 4), (4, 2, 4, 4), (1, 2, 3, 3)]
+
+
+def test_the_label_reaches_the_convolutional_encoder_and_decoder_unless_unconditional(cvae_params, gen):
+    x, y = batch(gen)
+    other, z = y.roll(1, dims=1), torch.randn(len(x), 2, generator=gen)
+    for conditional in (True, False):
+        model = cvae.build(small(cvae_params, network="conv", conditional=conditional), seed=0).eval()
+        assert torch.equal(model.encode(x, y)[0], model.encode(x, other)[0]) != conditional
+        assert torch.equal(model.decode(z, y), model.decode(z, other)) != conditional
+
+
+def test_a_pixel_reaches_the_convolutional_code_and_a_code_reaches_every_pixel(cvae_params, gen):
+    model = cvae.build(small(cvae_params, network="conv", channels=4), seed=0).eval()
+    x, y = batch(gen, n=1)
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(model.encode(x, y)[0].sum(), x)
+    assert int((slope != 0).sum()) == 784
+    codes = torch.randn(50, 2, generator=gen)
+    assert float(model.decode(codes, y.expand(50, -1)).detach().std(dim=0).min()) > 0
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_what_a_trained_convolutional_network_draws_is_in_range_whatever_its_neighbours(
+    split, cvae_params, gen, prior
+):
+    few = data.Images(split.train.x[:100], split.train.y[:100])
+    p = small(cvae_params, network="conv", prior=prior, epochs=1)
+    model, _ = train(replace(split, train=few, validation=few), p, seed=0)
+    z, labels = torch.randn(20, 2, generator=gen), torch.arange(20) % 10
+    images = cvae.draw(model, z, labels)
+    assert images.shape == (20, 784)
+    assert 0 <= float(images.min()) < float(images.max()) <= 1
+    torch.testing.assert_close(images[7:8], cvae.draw(model, z[7:8], labels[7:8]))
+    model.train()
+    assert not torch.allclose(images[7:8], cvae.draw(model, z, labels)[7:8], atol=1e-3), "batch statistics"
+
+
+def test_the_global_generator_does_not_matter(cvae_params):
+    p = small(cvae_params, network="conv", prior="flow")
+    built = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        built.append(cvae.build(p, seed=0).state_dict())
+    for name, value in built[0].items():
+        assert torch.equal(value, built[1][name]), name

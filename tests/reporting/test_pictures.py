@@ -30,6 +30,7 @@ def made_up_results(**changed):
     ranges["cvae"] |= {"test_elbo": [-131.0, -129.0], "test_iwae_bound": [-129.0, -127.0]}
     return {
         "data": "MNIST, all 70,000 images",
+        "reference": "test",
         "reference_images": 10_000,
         "classifier": {"test_accuracy": 0.9912},
         **sets,

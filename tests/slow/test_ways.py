@@ -183,7 +183,7 @@ def test_the_ui_answers_while_all_runs_write(queued):
     assert len(logs) > len(RATES)
     for said in [queued.beside, *(log.read_text(errors="replace") for log in logs)]:
         assert "database is locked" not in said
-        # That a run is kept for the next stage may be said: this machine may be slow. That MLflow fails may not.
+        # On a slow machine a run may be kept for the next stage, but MLflow must not fail.
         assert "MLflow cannot be used" not in said
         assert "MLflow refused" not in said
 

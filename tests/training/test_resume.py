@@ -19,7 +19,29 @@ from condgen.training.progress import Progress
 from condgen.training.state import begin
 
 EPOCHS = 4
-TRAININGS = ("cvae", "cgan", "classifier")
+AVERAGED = {"ema": 0.9, "lr_schedule": "cosine"}
+NARROW = {"channels": 2, "hidden": 16, "batch_size": 50}
+# Name -> the model, and what differs from params.yaml.
+VARIANTS = {
+    "cvae": ("cvae", {}),
+    "cgan": ("cgan", {}),
+    "classifier": ("classifier", {}),
+    "cvae-averaged": ("cvae", AVERAGED | NARROW),
+    "cvae-flow": ("cvae", NARROW | {"network": "conv", "prior": "flow", "flow_hidden": 8, "kl_weight": 0.5}),
+    "cvae-class": ("cvae", NARROW | {"network": "conv", "prior": "class", "layers": 2, **AVERAGED}),
+    "cgan-projection": (
+        "cgan",
+        {"network": "conv", "dropout": 0.0, "conditioning": "projection", "loss": "hinge"}
+        | {"spectral_norm": True}
+        | NARROW
+        | AVERAGED,
+    ),
+    "cgan-relativistic": (
+        "cgan",
+        NARROW | {"loss": "relativistic", "r1": 1.0, "r2": 1.0, "lr_schedule": "linear"},
+    ),
+}
+TRAININGS = ("cvae", "cgan", "classifier", "cvae-averaged")
 
 
 class Silent:
@@ -38,24 +60,28 @@ class Forgetful:
 
 @pytest.fixture
 def make(split, cvae_params, cgan_params, classifier_params):
-    """(fresh state, its training, progress, drawing) of one of the three models, on few images."""
-    parts = (data.Images(part.x[:400], part.y[:400]) for part in (split.train, split.validation, split.test))
-    few_images = data.Split(*parts, source="few")
+    """(fresh state, its training, progress, drawing) of one of the variants, on few images."""
+
+    def few(n):
+        parts = (data.Images(part.x[:n], part.y[:n]) for part in (split.train, split.validation, split.test))
+        return data.Split(*parts, source="few")
 
     def build(name):
         progress = Progress(name, EPOCHS)
+        model, changes = VARIANTS[name]
+        few_images = few(100 if changes else 400)
         module, p = {
             "cvae": (cvae, cvae_params),
             "cgan": (cgan, cgan_params),
             "classifier": (classifier, classifier_params),
-        }[name]
-        p = p.model_copy(update={"epochs": EPOCHS})
+        }[model]
+        p = p.model_copy(update=changes | {"epochs": EPOCHS})
         state = begin(module, p, 0, len(few_images.train))
         epochs = train(module, state, few_images, p, 0, progress)
         if name == "classifier":
             return state, epochs, progress, None
         z, labels = fixed_noise(0, p.latent_dim, torch.device("cpu"))
-        return state, epochs, progress, lambda: data.to_uint8(module.draw(state.model, z, labels))
+        return state, epochs, progress, lambda: data.to_uint8(module.draw(state.trained, z, labels))
 
     return build
 
@@ -82,25 +108,27 @@ def result(state):
 
 
 def same(a, b):
+    """Whether two states are equal; the time that they took is not compared."""
     (tensors, numbers), (others, other_numbers) = result(a), result(b)
     return (
-        numbers == other_numbers
+        numbers | {"seconds": 0} == other_numbers | {"seconds": 0}
         and set(tensors) == set(others)
         and all(torch.equal(value, others[name]) for name, value in tensors.items())
     )
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_killed_training_has_the_result_of_an_undisturbed_one(make, tmp_path, name, capfd):
     undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
     for after in (1, 3):
-        run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=after)
+        killed = run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=after)
     checkpoint = resume.Checkpoint(tmp_path, name, {})
     capfd.readouterr()
     resumed = run(make, name, checkpoint)
     assert f"{name}: resumes after epoch 3, stored in " in capfd.readouterr().err
     assert [row["epoch"] for row in resumed.rows] == list(range(1, EPOCHS + 1))
     assert same(undisturbed, resumed)
+    assert resumed.seconds > killed.seconds > 0, "the time of the killed processes counts"
     checkpoint.remove()
     assert list((tmp_path / "resume").iterdir()) == []
 
@@ -110,7 +138,8 @@ def test_every_part_of_the_state_affects_the_result(make, tmp_path, name):
     undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
     tensors, numbers = result(run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=2))
     fresh, fresh_numbers = result(make(name)[0])
-    scheduled = ("schedule", "groups") if name == "classifier" else ()
+    scheduled = ("schedules", "groups") if numbers["schedules"] else ()
+    assert bool(scheduled) == (name in ("classifier", "cvae-averaged"))
     for left_out in [*tensors, "rows", *scheduled]:
         state, epochs, progress, draw = make(name)
         partial = {key: value.clone() for key, value in tensors.items()}
@@ -211,8 +240,9 @@ def test_the_same_recipe_has_the_same_state_in_another_copy_of_the_repository(re
     assert recipe() == here
 
 
+NOT_NUMBERS = {"conditional": False, "network": "conv", "prior": "class", "lr_schedule": "cosine"}
 CHANGES = [
-    *({name: False if name == "conditional" else 3} for name in cvae.CVAEParams.model_fields),
+    *({name: NOT_NUMBERS.get(name, 3)} for name in cvae.CVAEParams.model_fields),
     "split", "seed", "src/losses/cvae.py", "src/losses/new.py", "stages/train.py", "data/set.npz",
     ("threads", 3), ("device", "cuda"), ("torch", "3"),
 ]  # fmt: skip

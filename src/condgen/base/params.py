@@ -51,9 +51,9 @@ def read_threads(path: str | Path = PATH) -> int:
     return _validate(Top, load(path), path).threads
 
 
-def check(path: str | Path, sections: list[type[Section]]) -> None:
-    """Raises UserError unless params.yaml holds `Top` and exactly these sections, all of them valid."""
-    _validate(_model(_Whole, sections), load(path), path)
+def check(content: dict[str, Any], path: str | Path, sections: list[type[Section]]) -> None:
+    """Raises UserError unless the content is `Top` and exactly these sections, all of them valid."""
+    _validate(_model(_Whole, sections), content, path)
 
 
 def flat(path: str | Path = PATH) -> dict[str, Any]:
@@ -133,6 +133,8 @@ def _validate(model: type[BaseModel], content: dict[str, Any], path: str | Path)
 def _mistake(model: Any, content: dict[str, Any], errors: list[Any]) -> str:
     """Describes the first of pydantic's errors."""
     first = errors[0]
+    if first["type"] == "value_error":  # a section's own sentence about parameters that do not go together
+        return str(first["ctx"]["error"])
     *within, key = first["loc"][:2]  # a third item is an index into a list
     owner, prefix = "the file", ""
     for owner in within:  # the section, if the key is in one

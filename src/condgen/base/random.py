@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,6 +20,14 @@ def generator(seed: int, stream: str, epoch: int = 0, device: str | torch.device
     digest = hashlib.sha256(f"{seed}/{stream}/{epoch}".encode()).digest()
     # PyTorch's CPU generator (mt19937) uses 32 bits of a seed.
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "big"))
+
+
+@contextmanager
+def seeded(seed: int, stream: str) -> Iterator[None]:
+    """For library code that takes no generator: seeds PyTorch's own one, and restores it afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(seed, stream).initial_seed())
+        yield
 
 
 def dropout_mask(rate: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

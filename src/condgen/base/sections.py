@@ -1,8 +1,11 @@
 """The base class of params.yaml's sections. It is not in `params`, because a served model has no YAML."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+LrSchedule = Literal["constant", "linear", "cosine"]
+"""How Adam's step size changes: `training.optimizers.schedule` has what they mean."""
 
 
 class Section(BaseModel):

@@ -53,6 +53,19 @@ class Split:
     test: Images
     source: str
 
+    def for_tuning(self) -> "Split":
+        """The split to choose parameters by: the validation images take the test images' place.
+
+        The last training images, as many, become validation images, so that no image is in two parts.
+        """
+        cut = len(self.train) - min(len(self.validation), len(self.train) // 10)
+        return Split(
+            train=Images(self.train.x[:cut], self.train.y[:cut]),
+            validation=Images(self.train.x[cut:], self.train.y[cut:]),
+            test=self.validation,
+            source=self.source,
+        )
+
 
 def load(path: str | Path, p: SplitParams, device: str | torch.device = "cpu") -> Split:
     """Reads data/dataset.npz and splits it as the article's loader does: the first images are for validation.

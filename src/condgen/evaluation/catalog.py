@@ -10,7 +10,7 @@ class Metric:
 
     key: str
     name: str
-    group: Literal["fidelity", "diversity", "usefulness", "likelihood", "stability"]
+    group: Literal["fidelity", "diversity", "memorising", "usefulness", "likelihood", "stability", "cost"]
     better: Literal["higher", "lower", "near 1", "none"]
     unit: str
     paper: str
@@ -44,6 +44,10 @@ METRICS = [
            "Friedman & Dieng 2022", "none: resampled sets hold duplicates, which lower it", 2),
     Metric("pairwise_ssim", "SSIM of pairs of the same digit", "diversity", "lower", "SSIM",
            "after Odena et al. 2017", "disjoint pairs, half as many as images", 3),
+    Metric("pairwise_distance", "Distance of pairs of the same digit", "diversity", "higher", "feature units",
+           "this project, after Odena et al. 2017", "disjoint pairs, half as many as images", 2),
+    Metric("authenticity", "Authentic samples", "memorising", "higher", "%",
+           "Alaa et al. 2022", "samples, training images fixed", 1, 100),
     Metric("gan_train", "GAN-train accuracy", "usefulness", "higher", "%",
            "Shmelkov et al. 2018; CAS: Ravuri & Vinyals 2019", "real test images", 1, 100),
     Metric("parzen_log_likelihood", "Parzen log-likelihood", "likelihood", "higher", "nats",
@@ -54,6 +58,10 @@ METRICS = [
            "this project", "the 100 fixed noise vectors", 1, 100),
     Metric("accuracy_change", "Class accuracy change per epoch", "stability", "lower", "% points",
            "this project, on the 100 pictures", "late epochs", 1, 100),
+    Metric("parameters", "Parameters that draw", "cost", "lower", "thousands",
+           "counted", "none: exact", 0, 0.001),
+    Metric("multiply_adds", "Multiply-adds to draw an image", "cost", "lower", "millions",
+           "counted", "none: exact", 2, 1e-6),
 ]  # fmt: skip
 
 BY_KEY = {metric.key: metric for metric in METRICS}

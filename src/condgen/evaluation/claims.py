@@ -33,7 +33,7 @@ CLAIMS = (
     Claim(
         "The CVAE is relatively stable.",
         "late in training its pictures change less from epoch to epoch than the CGAN's, and fewer are "
-        "read as another digit",
+        "classified as another digit",
         (
             Comparison("picture_change", "cvae", "cgan"),
             Comparison("reading_change", "cvae", "cgan"),
@@ -41,21 +41,24 @@ CLAIMS = (
     ),
     Claim(
         "The CVAE's diversity is bad.",
-        "it covers fewer real digits than other real digits do, and its pictures of a digit are more alike",
+        "it covers fewer real digits than other real digits do, and its pictures of a digit are more alike, "
+        "in their pixels' structure and in the classifier's features",
         (
             Comparison("recall", "cvae", "real"),
             Comparison("coverage", "cvae", "real"),
             Comparison("pairwise_ssim", "real", "cvae"),
+            Comparison("pairwise_distance", "cvae", "real"),
         ),
     ),
     Claim(
         "The CGAN's diversity is better.",
         "measures of diversity rank it above the CVAE: the real digits that it covers, and how little alike "
-        "its pictures of a digit are",
+        "its pictures of a digit are, in structure and in features",
         (
             Comparison("recall", "cvae", "cgan"),
             Comparison("coverage", "cvae", "cgan"),
             Comparison("pairwise_ssim", "cgan", "cvae"),
+            Comparison("pairwise_distance", "cvae", "cgan"),
         ),
     ),
     Claim(

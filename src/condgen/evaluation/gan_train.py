@@ -31,5 +31,5 @@ def gan_train(
         train(classifier, state, replace(split, train=drawn, validation=some), p, p.seed, progress), progress
     ):
         pass
-    _, logits = classifier.classify(cast(classifier.Classifier, state.model), split.test.x)
+    _, logits = classifier.classify(cast(classifier.Classifier, state.trained), split.test.x)
     return logits.argmax(dim=1) == split.test.y

@@ -27,6 +27,7 @@ NEAREST = 5  # k of the nearest-neighbour metrics, as Naeem et al. 2020 recommen
 PER_CLASS = 1000  # most images per class that are measured: the time for neighbours grows quadratically
 KID_BLOCK = 1000  # images in one estimate of the kernel distance, as in Binkowski et al. 2018
 BATCH = 100  # images at once for SSIM and sharpness, which need many times the images' memory
+AUTHENTIC = 2000  # samples whose nearest training images are looked for
 THIRD = 3  # stability is measured over the last third of training
 
 
@@ -139,19 +140,60 @@ def pairwise_ssim(x: Tensor, labels: Tensor) -> Value:
     After Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs", who use the
     multi-scale form, for which 28 x 28 pixels are too few. x `[n, 784]` in [0, 1], labels `[n]`.
     """
-    order = torch.randperm(len(x), generator=generator(0, "ssim")).to(x.device)
+    a, b = (x[rows].view(-1, 1, data.SIDE, data.SIDE).cpu() for rows in _pairs(labels))
+    values: list[Tensor] = [
+        structural_similarity_index_measure(*pairs, data_range=1.0, reduction="none")  # type: ignore[misc]
+        for pairs in zip(a.split(BATCH), b.split(BATCH), strict=True)
+    ]
+    return intervals.mean(torch.cat(values).double().numpy())
+
+
+def pairwise_distance(features: Tensor, logits: Tensor, labels: Tensor) -> Value:
+    """Mean distance in features of disjoint random pairs of the same class; 0 means identical.
+
+    The second kind of similarity beside `pairwise_ssim`: of what the classifier sees, not of pixels. Only of
+    images that are classified as was asked, because a wrong digit would count as a different picture.
+    features `[n, f]`, logits `[n, 10]`, labels `[n]`. 0 where no class has a pair.
+    """
+    right = logits.argmax(dim=1) == labels
+    features = features[right]
+    first, second = _pairs(labels[right])
+    if not len(first):
+        return Value(0.0, n=0)
+    return _mean_or_nothing((features[first] - features[second]).norm(dim=1).cpu().double().numpy())
+
+
+def _pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of disjoint random pairs of the same class, each row in at most one pair."""
+    order = torch.randperm(len(labels), generator=generator(0, "ssim")).to(labels.device)
     first, second = [], []
     for label in range(data.CLASSES):
         rows = order[labels[order] == label]
         half = len(rows) // 2
         first.append(rows[:half])
         second.append(rows[half : 2 * half])
-    a, b = (x[torch.cat(rows)].view(-1, 1, data.SIDE, data.SIDE).cpu() for rows in (first, second))
-    values: list[Tensor] = [
-        structural_similarity_index_measure(*pairs, data_range=1.0, reduction="none")  # type: ignore[misc]
-        for pairs in zip(a.split(BATCH), b.split(BATCH), strict=True)
-    ]
-    return intervals.mean(torch.cat(values).double().numpy())
+    return torch.cat(first), torch.cat(second)
+
+
+def authenticity(features: Tensor, train: Tensor) -> Value:
+    """Share of samples that are not near copies of a training image; in [0, 1], higher is better.
+
+    A sample is authentic if it is farther from its nearest training image than that image is from its own
+    nearest other training image. Alaa et al. 2022, "How Faithful is your Synthetic Data? Sample-level Metrics
+    for Evaluating and Auditing Generative Models", section 3.3. features `[n, f]`, train `[m, f]`; at most
+    AUTHENTIC samples, spread evenly, are taken. Blurred samples score low without being copies, and so do
+    samples that crowd where training images are rare: compare it with the value of real images.
+    """
+    samples, train = features[:: -(-len(features) // AUTHENTIC)].cpu(), train.cpu()
+    distances, rows = _nearest_two(samples, train)
+    within, _ = _nearest_two(train[rows[:, 0]], train)  # the nearest is the image itself
+    return _share(distances[:, 0] > within[:, 1])
+
+
+def _nearest_two(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """(distances, rows) `[n, 2]` of the two reference points nearest to each of x, the nearest first."""
+    found = [torch.cdist(part, reference).topk(2, largest=False) for part in x.split(BATCH)]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
@@ -245,6 +287,7 @@ def measure_images(
         "vendi_features": vendi_features,
         "vendi_pixels": vendi_pixels,
         "pairwise_ssim": pairwise_ssim(drawn.x, drawn.y),
+        "pairwise_distance": pairwise_distance(features, logits, drawn.y),
     }
     by_class: dict[str, Sequence] = {
         "class_accuracy_by_digit": accuracy_by_class,

@@ -21,6 +21,7 @@ from condgen.training.progress import Progress
 SETS = (*MODELS, "real")
 # The CVAE's own bounds of the log-likelihood of a test image, and their keys in its metrics file.
 BOUNDS = ("test_elbo", "test_iwae_bound")
+COSTS = ("parameters", "multiply_adds")
 BOUND_KEYS = [key + end for key in BOUNDS for end in ("", "_interval")]
 
 
@@ -32,6 +33,15 @@ class Measured:
     values: dict[str, Value]
     by_class: dict[str, Sequence]
     details: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The judge's features of the three parts of a data set, `[n, f]` each."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
 
 
 def read_accuracy(path: str, source: str) -> dict:
@@ -67,6 +77,17 @@ def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
     return numbers
 
 
+def read_costs(path: str) -> dict[str, dict[str, float]]:
+    """Model -> what it costs to draw, from stage sample's metrics file. Raises UserError without it."""
+    found = files.read_json(path)
+    for name in MODELS:
+        for key in COSTS:
+            value = found[name].get(key) if isinstance(found.get(name), dict) else None
+            if not _is_number(value):
+                raise UserError(f"{path}: {name}.{key} is {value!r}, but must be a number; {data.AGAIN}")
+    return {name: {key: found[name][key] for key in COSTS} for name in MODELS}
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -75,20 +96,23 @@ def measure(
     name: str,
     drawn: data.Images,
     split: data.Split,
-    real_features: Tensor,
+    features_of: Features,
     judge: Classifier,
     p: ClassifierParams,
     gan_train_epochs: int,
     history: data.Images | None = None,
 ) -> Measured:
-    """Measures one set of images against the real test images, whose features are real_features `[m, f]`.
+    """Measures one set of images against the real test images of `split`.
 
     At most metrics.PER_CLASS images of a class are measured. history: pictures `[e, n, 784]` of the same
     noise after each epoch, and the n labels; without it, or with one epoch, stability is not measured.
     """
     drawn = metrics.same_count_per_class(drawn, metrics.PER_CLASS)
     features, logits = classify(judge, drawn.x)
-    values, by_class = metrics.measure_images(drawn, features, logits, split.test, real_features)
+    values, by_class = metrics.measure_images(drawn, features, logits, split.test, features_of.test)
+    # Real images of the set "real" are training images themselves: others show what real ones score.
+    unseen = features_of.validation if name == "real" else features
+    values["authenticity"] = metrics.authenticity(unseen, features_of.train)
     progress = Progress(f"GAN-train on {name}", gan_train_epochs, ClassifierParams.section)
     right = gan_train(p, gan_train_epochs, drawn, split, progress)
     values["gan_train"] = intervals.mean(right.cpu().numpy())
@@ -111,9 +135,10 @@ def measure_all(
     """Measures every model's images, and as many real ones as "real"; arguments as in `measure`."""
     per_class = min(len(images) for images in drawn.values()) // data.CLASSES
     sets = {**drawn, "real": metrics.same_count_per_class(split.train, per_class)}
-    real_features, _ = classify(judge, split.test.x)
+    parts = (classify(judge, part.x)[0] for part in (split.train, split.validation, split.test))
+    features_of = Features(*parts)
     return {
-        name: measure(name, images, split, real_features, judge, p, gan_train_epochs, histories.get(name))
+        name: measure(name, images, split, features_of, judge, p, gan_train_epochs, histories.get(name))
         for name, images in sets.items()
     }
 
@@ -130,10 +155,18 @@ def nearest_pairs(
     return pairs
 
 
-def results(measured: Mapping[str, Measured], split: data.Split, judge: Mapping, cvae: Mapping) -> dict:
+def results(
+    measured: Mapping[str, Measured],
+    split: data.Split,
+    reference: str,
+    judge: Mapping,
+    cvae: Mapping,
+    costs: Mapping[str, Mapping[str, float]],
+) -> dict:
     """The content of data/metrics/evaluate.json: plain values, numbers by set, intervals, claims.
 
-    judge and cvae: the content of data/metrics/train_classifier.json and train_cvae.json.
+    reference: "test" or "validation", what the images were measured against. judge, cvae and costs: the
+    content of data/metrics/train_classifier.json, train_cvae.json and sample.json.
     """
     found = {
         name: {"images": m.images}
@@ -142,8 +175,11 @@ def results(measured: Mapping[str, Measured], split: data.Split, judge: Mapping,
         | dict(m.by_class)
         for name, m in measured.items()
     }
-    bounds = {key: cvae[key] for key in BOUNDS}
+    # They are of test images, at which nobody looks who chooses parameters.
+    bounds = {key: cvae[key] for key in BOUNDS if reference == "test"}
     found["cvae"] |= bounds
+    for name, cost in costs.items():
+        found[name] |= cost
     ranges: dict[str, dict[str, claims.Interval]] = {
         name: {
             key: None if v.low is None or v.high is None else (v.low, v.high) for key, v in m.values.items()
@@ -153,6 +189,7 @@ def results(measured: Mapping[str, Measured], split: data.Split, judge: Mapping,
     ranges["cvae"] |= {key: tuple(cvae[f"{key}_interval"]) for key in bounds}
     return {
         "data": split.source,
+        "reference": reference,
         "reference_images": len(split.test),
         "classifier": {"test_accuracy": judge["test_accuracy"]},
         **found,

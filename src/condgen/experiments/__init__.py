@@ -1,1 +1,1 @@
-"""Many runs: pooled over seeds and compared."""
+"""Many runs: recipes and the ladder, and finished runs pooled over seeds and compared."""

@@ -4,7 +4,7 @@
 so drawing with one model needs no other. It has:
 
 - `Params`, its section of params.yaml, and `Network`, a `torch.nn.Module` with `config` (the arguments that
-  build it, `latent_dim` among them) and `parts` (name -> submodule that has an optimizer of its own);
+  build it, `latent_dim` and `conditional` among them) and `parts` (name -> submodule with its own optimizer);
 - `build(p, seed)` -> a fresh network;
 - `train_step(network, optimizers, x, labels, noise, p)` -> name -> one number per image, `[b]`, detached;
 - `validate(network, images, seed)` -> name -> number, on images that it was not trained on (not in the CGAN);

@@ -6,18 +6,19 @@ G the generator, D the discriminator. Inside the networks pixels are in [-1, 1],
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Optimizer
 
-from condgen.base.random import dropout_mask, generator
-from condgen.base.sections import Section
+from condgen.base.random import dropout_mask, generator, seeded
+from condgen.base.sections import LrSchedule, Section
 from condgen.datasets import data
-from condgen.models.layers import init_glorot
+from condgen.models.layers import Down, Up, init_glorot
 
 Masks = tuple[Tensor, Tensor]
 """Dropout factors of an MLP's two hidden layers, each `[b, hidden]`."""
@@ -27,50 +28,132 @@ class CGANParams(Section):
     """Section `cgan` of params.yaml."""
 
     section: ClassVar[str] = "cgan"
-    one_cycle: ClassVar[bool] = False
     conditional: bool
+    conditioning: Literal["concat", "projection"]
+    network: Literal["mlp", "conv"]
     hidden: int = Field(ge=1, le=65_536)
+    channels: int = Field(ge=1, le=4096)
     latent_dim: int = Field(ge=1, le=65_536)
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
     lr: float = Field(gt=0, le=1)
+    lr_schedule: LrSchedule
     beta1: float = Field(ge=0, lt=1)
     beta2: float = Field(ge=0, lt=1)
     epsilon: float = Field(gt=0, le=1)
+    ema: float = Field(ge=0, lt=1)
     dropout: float = Field(ge=0, le=0.95)
     leak: float = Field(ge=0, lt=1)
+    spectral_norm: bool
+    loss: Literal["non-saturating", "min-max", "hinge", "relativistic"]
     smooth: float = Field(ge=0, lt=0.5)
-    generator_loss: Literal["non-saturating", "min-max"]
+    r1: float = Field(ge=0, le=1000)
+    r2: float = Field(ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CGANParams":
+        if self.conditioning == "projection" and not self.conditional:
+            raise ValueError("cgan.conditioning is 'projection', which needs cgan.conditional to be true")
+        if self.network == "conv" and self.dropout:
+            raise ValueError(f"cgan.dropout is {self.dropout}, but must be 0 with cgan.network conv")
+        return self
 
 
 class MLP(nn.Module):
-    """Two hidden layers, each with leaky ReLU and dropout, and a linear output layer."""
+    """Two hidden layers, each with leaky ReLU and dropout: the article's, for G and for D."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, leak: float):
+    def __init__(self, inputs: int, hidden: int, leak: float):
         super().__init__()
         self.leak = leak
         self.hidden1 = nn.Linear(inputs, hidden)
         self.hidden2 = nn.Linear(hidden, hidden)
-        self.out = nn.Linear(hidden, outputs)
 
     def forward(self, h: Tensor, masks: Masks | None) -> Tensor:
-        """h `[b, inputs]` -> `[b, outputs]`; no dropout if masks is None."""
+        """h `[b, inputs]` -> `[b, hidden]`; no dropout if masks is None."""
         for i, layer in enumerate((self.hidden1, self.hidden2)):
             h = F.leaky_relu(layer(h), self.leak)
             if masks is not None:
                 h = h * masks[i]
-        return self.out(h)
+        return h
+
+
+class G(nn.Module):
+    """[z, y] -> pixels by tanh. As convolutions, it has batch normalisation; D has none."""
+
+    def __init__(self, inputs: int, hidden: int, leak: float, channels: int):
+        """channels: of the last hidden convolution; 0 for the MLP."""
+        super().__init__()
+        self.hidden = None if channels else MLP(inputs, hidden, leak)
+        self.out = Up(inputs, channels, nn.ReLU) if channels else nn.Linear(hidden, data.PIXELS)
+
+    def forward(self, h: Tensor, masks: Masks | None = None) -> Tensor:
+        """h `[b, inputs]` -> `[b, 784]` in [-1, 1]."""
+        return torch.tanh(self.out(h if self.hidden is None else self.hidden(h, masks)))
+
+
+class D(nn.Module):
+    """An image and its label -> logit of "real". Concatenation: of [x, y]. Projection: as in `forward`."""
+
+    def __init__(self, labels: int, projection: bool, hidden: int, leak: float, channels: int):
+        """labels: length of y, 0 if unconditional. channels: of the first convolution; 0 for the MLP."""
+        super().__init__()
+        self.concat, self.convolutional = labels > 0 and not projection, channels > 0
+        beside = labels if self.concat else 0
+        self.features: Down | MLP
+        if self.convolutional:
+            self.features = Down(channels, lambda: nn.LeakyReLU(leak), maps=beside)
+        else:
+            self.features = MLP(data.PIXELS + beside, hidden, leak)
+        width = 4 * channels if self.convolutional else hidden
+        self.out = nn.Linear(width, 1)
+        self.embedding = nn.Linear(labels, width, bias=False) if projection else None
+
+    def forward(self, x: Tensor, y: Tensor, masks: Masks | None = None) -> Tensor:
+        """x `[b, 784]` in [-1, 1], y one-hot `[b, 10]` -> logits `[b]`.
+
+        With projection: out(h) + (V y) . h with features h of x alone, so that a label moves the logit by how
+        well it fits the features. (Miyato & Koyama 2018, "cGANs with Projection Discriminator", equation 5)
+        Convolutional features are summed over the 7 x 7 places.
+        """
+        given = y if self.concat else None
+        if self.convolutional:
+            h = self.features(x, given).sum(dim=(2, 3))
+        else:
+            h = self.features(x if given is None else torch.cat([x, given], dim=1), masks)
+        logit = self.out(h).squeeze(1)
+        return logit if self.embedding is None else logit + (h * self.embedding(y)).sum(dim=1)
 
 
 class CGAN(nn.Module):
-    """G: [z, y] -> pixels by tanh. D: [x, y] -> logit of "real". Unconditional: neither sees y."""
+    """G: [z, y] -> an image. D: an image, y -> logit of "real". Unconditional: neither sees y."""
 
-    def __init__(self, hidden: int, latent_dim: int, conditional: bool, leak: float):
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden: int,
+        conditional: bool,
+        leak: float,
+        conditioning: str,
+        network: str,
+        channels: int,
+        spectral_norm: bool,
+    ):
         super().__init__()
-        self.config = {"hidden": hidden, "latent_dim": latent_dim, "conditional": conditional, "leak": leak}
-        label = data.CLASSES if conditional else 0
-        self.G = MLP(latent_dim + label, hidden, data.PIXELS, leak)
-        self.D = MLP(data.PIXELS + label, hidden, 1, leak)
+        self.config: dict[str, Any] = {
+            "latent_dim": latent_dim,
+            "hidden": hidden,
+            "conditional": conditional,
+            "leak": leak,
+            "conditioning": conditioning,
+            "network": network,
+            "channels": channels,
+            "spectral_norm": spectral_norm,
+        }
+        labels, channels = data.CLASSES if conditional else 0, channels if network == "conv" else 0
+        self.G = G(latent_dim + labels, hidden, leak, channels)
+        self.D = D(labels, conditioning == "projection", hidden, leak, channels)
+        if spectral_norm:
+            normalise(self.D)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -79,44 +162,89 @@ class CGAN(nn.Module):
 
     def generate(self, z: Tensor, y: Tensor, masks: Masks | None = None) -> Tensor:
         """z `[b, latent_dim]`, y one-hot `[b, 10]` -> images `[b, 784]` in [-1, 1]."""
-        return torch.tanh(self.G(self.with_label(z, y), masks))
+        return self.G(torch.cat([z, y], dim=1) if self.config["conditional"] else z, masks)
 
     def discriminate(self, x: Tensor, y: Tensor, masks: Masks | None = None) -> Tensor:
         """x `[b, 784]` in [-1, 1], y one-hot `[b, 10]` -> logits `[b]`; D(x) = sigmoid(logit)."""
-        return self.D(self.with_label(x, y), masks).squeeze(1)
-
-    def with_label(self, x: Tensor, y: Tensor) -> Tensor:
-        """A network's input: x `[b, n]` concatenated with y `[b, 10]`, or x alone if unconditional."""
-        return torch.cat([x, y], dim=1) if self.config["conditional"] else x
+        return self.D(x, y, masks)
 
 
 Params, Network = CGANParams, CGAN
 
 
+def normalise(network: nn.Module) -> None:
+    """Divides each layer's weights by their largest singular value: a power iteration per pass in training.
+
+    Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks" (arXiv:1802.05957).
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            spectral_norm(module)
+
+
 def build(p: CGANParams, seed: int) -> CGAN:
     """Fresh networks on the CPU, initialised from the seed."""
-    model = CGAN(p.hidden, p.latent_dim, p.conditional, p.leak)
+    with seeded(seed, "cgan/power iteration"):  # its vectors start at random
+        model = CGAN(
+            latent_dim=p.latent_dim,
+            hidden=p.hidden,
+            conditional=p.conditional,
+            leak=p.leak,
+            conditioning=p.conditioning,
+            network=p.network,
+            channels=p.channels,
+            spectral_norm=p.spectral_norm,
+        )
     init_glorot(model, generator(seed, "cgan/init"))
+    if p.spectral_norm:
+        with torch.no_grad():
+            for _ in range(15):  # as many iterations as PyTorch's own start, but from these weights
+                model.D(torch.zeros(1, data.PIXELS), torch.zeros(1, data.CLASSES))
     return model
 
 
-def discriminator_loss(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
-    """-log D(x) - log(1 - D(G(z|y))), with the target of real images lowered to 1 - smooth.
+def discriminator_loss(real: Tensor, fake: Tensor, loss: str, smooth: float) -> Tensor:
+    """What D minimises, `[b]`, for its logits of real and of generated images, `[b]` each.
 
-    real, fake: logits `[b]` -> `[b]`, nats per pair of images. (Mirza & Osindero 2014, equation 2;
-    one-sided label smoothing: Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.4)
+    non-saturating, min-max: -log D(x) - log(1 - D(G(z|y))), nats per pair of images, with the target of real
+    images lowered to 1 - smooth. (Mirza & Osindero 2014, equation 2; one-sided label smoothing: Salimans et
+    al. 2016, "Improved Techniques for Training GANs", section 3.4; no other loss has targets to smooth)
+    hinge: max(0, 1 - real) + max(0, 1 + fake). (Lim & Ye 2017, "Geometric GAN", arXiv:1705.02894)
+    relativistic: -log sigmoid(real - fake), nats, of pairs with the same label. (Jolicoeur-Martineau 2019,
+    "The relativistic discriminator", arXiv:1807.00734; Huang et al. 2024, "The GAN is dead; long live the
+    GAN!", arXiv:2501.05441)
     """
+    if loss == "hinge":
+        return F.relu(1 - real) + F.relu(1 + fake)
+    if loss == "relativistic":
+        return F.softplus(fake - real)
     target = torch.full_like(real, 1 - smooth)
     on_real = F.binary_cross_entropy_with_logits(real, target, reduction="none")
     return on_real + F.softplus(fake)  # -log(1 - sigmoid(l)) = softplus(l)
 
 
-def generator_loss(fake: Tensor, form: str) -> Tensor:
-    """What G minimises: -log D(G(z|y)), non-saturating; or log(1 - D(G(z|y))), as in the min-max game.
+def generator_loss(fake: Tensor, loss: str, real: Tensor | None = None) -> Tensor:
+    """What G minimises, `[b]`, for D's logits of generated images; relativistic: and of real ones.
 
-    fake: logits `[b]` -> `[b]`, nats per image. (Goodfellow et al. 2014, section 3 and equation 1)
+    non-saturating: -log D(G(z|y)); min-max: log(1 - D(G(z|y))). (Goodfellow et al. 2014, section 3)
+    hinge: -fake. relativistic: -log sigmoid(fake - real). (as in `discriminator_loss`)
     """
-    return -F.softplus(fake) if form == "min-max" else F.softplus(-fake)
+    if loss == "hinge":
+        return -fake
+    if loss == "relativistic":
+        assert real is not None, "a relativistic loss compares with real images"
+        return F.softplus(real - fake)
+    return -F.softplus(fake) if loss == "min-max" else F.softplus(-fake)
+
+
+def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
+    """|dD/dx|^2 of each image, `[b]`: R1 for real images, R2 for generated ones.
+
+    Half of it, weighted, is added to D's loss. Mescheder et al. 2018, "Which Training Methods for GANs do
+    actually Converge?" (arXiv:1801.04406), section 4.1.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient.square().sum(dim=1)
 
 
 def train_step(
@@ -129,22 +257,30 @@ def train_step(
 ) -> dict[str, Tensor]:
     """One discriminator step, then one generator step against the updated discriminator.
 
-    x `[b, 784]` in [0, 1], labels `[b]`. Returns for each image, `[b]`, detached: d_loss (nats per pair),
-    g_loss (nats per image), and the probabilities of "real", d_real = D(x) and d_fake = D(G(z|y)), from
-    before the discriminator's step. (Goodfellow et al. 2014, algorithm 1, with k = 1)
+    x `[b, 784]` in [0, 1], labels `[b]`. Returns for each image, `[b]`, detached: d_loss (nats per pair) and
+    g_loss (nats per image; hinge losses are in logits), both without the penalties; and d_real and d_fake,
+    the sigmoids of the logits of x and G(z|y) before the discriminator's step: probabilities of "real",
+    except with the hinge and the relativistic loss. (Goodfellow et al. 2014, algorithm 1, with k = 1)
     """
     x, y = 2 * x - 1, data.one_hot(labels)
     z, for_g, for_d, for_dg = draw_noise(p, len(x), noise)
     fake = model.generate(z, y, for_g)
 
-    both = model.discriminate(torch.cat([x, fake.detach()]), torch.cat([y, y]), for_d)
-    real_logit, fake_logit = both.chunk(2)
-    d_loss = discriminator_loss(real_logit, fake_logit, p.smooth)
+    both = torch.cat([x, fake.detach()]).requires_grad_(p.r1 > 0 or p.r2 > 0)
+    logits = model.discriminate(both, torch.cat([y, y]), for_d)
+    real_logit, fake_logit = logits.chunk(2)
+    d_loss = discriminator_loss(real_logit, fake_logit, p.loss, p.smooth)
+    total = d_loss.mean()
+    if p.r1 or p.r2:
+        r1, r2 = gradient_penalty(logits, both).chunk(2)
+        total = total + (p.r1 * r1 + p.r2 * r2).mean() / 2
     optimizers["D"].zero_grad()
-    d_loss.mean().backward()
+    total.backward()
     optimizers["D"].step()
 
-    g_loss = generator_loss(model.discriminate(fake, y, for_dg), p.generator_loss)
+    with torch.no_grad():
+        against = model.discriminate(x, y, for_dg) if p.loss == "relativistic" else None
+    g_loss = generator_loss(model.discriminate(fake, y, for_dg), p.loss, against)
     optimizers["G"].zero_grad()
     g_loss.mean().backward(inputs=list(model.G.parameters()))  # D's gradients are not needed here
     optimizers["G"].step()
@@ -156,12 +292,16 @@ def train_step(
     }
 
 
-def draw_noise(p: CGANParams, b: int, noise: torch.Generator) -> tuple[Tensor, Masks, Masks, Masks]:
-    """The noise of one step on b images: z `[b, latent_dim]`, and three pairs of dropout masks.
+def draw_noise(
+    p: CGANParams, b: int, noise: torch.Generator
+) -> tuple[Tensor, Masks | None, Masks | None, Masks | None]:
+    """The noise of one step on b images: z `[b, latent_dim]`, and three pairs of dropout masks, or None.
 
     The masks are for G, for D on real and generated images (`[2 * b, hidden]`), and for D in G's step.
     """
     z = torch.randn(b, p.latent_dim, generator=noise, device=noise.device)
+    if not p.dropout:
+        return z, None, None, None
     masks = dropout_mask(p.dropout, (8 * b, p.hidden), noise)  # one call is faster
     for_g, for_d, for_dg = (part.chunk(2) for part in masks.split([2 * b, 4 * b, 2 * b]))
     return z, for_g, for_d, for_dg

@@ -26,10 +26,11 @@ class ClassifierParams(Section):
 
     section: ClassVar[str] = "classifier"
     # Adam's defaults (Kingma & Ba 2015); the one-cycle schedule varies lr and beta1.
-    one_cycle: ClassVar[bool] = True
+    lr_schedule: ClassVar[str] = "one-cycle"
     beta1: ClassVar[float] = 0.9
     beta2: ClassVar[float] = 0.999
     epsilon: ClassVar[float] = 1e-8
+    ema: ClassVar[float] = 0
     seed: int = Field(ge=0, lt=2**32)
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)

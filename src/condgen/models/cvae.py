@@ -1,25 +1,27 @@
 """The conditional variational autoencoder: network, loss, training step, drawing.
 
-Kingma & Welling 2014, "Auto-Encoding Variational Bayes" (arXiv:1312.6114); conditioned on the label, with
-the prior N(0, I) for every label, as the model M2 of Kingma et al. 2014, "Semi-Supervised Learning with
-Deep Generative Models" (arXiv:1406.5298). The papers' symbols: x an image, y its label, z the latent code,
-q(z|x, y) = N(mu, exp(logvar)).
+Kingma & Welling 2014, "Auto-Encoding Variational Bayes" (arXiv:1312.6114); conditioned on the label as the
+model M2 of Kingma et al. 2014, "Semi-Supervised Learning with Deep Generative Models" (arXiv:1406.5298), and
+as Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditional Generative Models",
+whose prior p(z|y) may depend on the label: `priors` defines the choices. The papers' symbols: x an image, y
+its label, z the latent code, q(z|x, y) = N(mu, exp(logvar)).
 """
 
 from collections.abc import Mapping
-from math import log
-from typing import ClassVar
+from math import log, pi
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from condgen.base.random import generator
-from condgen.base.sections import Section
+from condgen.base.sections import LrSchedule, Section
 from condgen.datasets import data
-from condgen.models.layers import init_glorot
+from condgen.models import priors
+from condgen.models.layers import QUARTER, Down, Up, dense, init_glorot
 
 BOUND_SAMPLES = 100  # k of the importance-weighted bound
 BOUND_BATCH = 20  # test images at once, for memory; another number draws other noise
@@ -30,33 +32,81 @@ class CVAEParams(Section):
     """Section `cvae` of params.yaml."""
 
     section: ClassVar[str] = "cvae"
-    one_cycle: ClassVar[bool] = False
     conditional: bool
+    network: Literal["mlp", "conv"]
+    layers: int = Field(ge=1, le=64)
     hidden: int = Field(ge=1, le=65_536)
+    channels: int = Field(ge=1, le=4096)
     latent_dim: int = Field(ge=1, le=65_536)
+    prior: Literal["normal", "class", "flow"]
+    couplings: int = Field(ge=1, le=256)
+    flow_hidden: int = Field(ge=1, le=65_536)
+    kl_weight: float = Field(ge=0, le=1000)
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
     lr: float = Field(gt=0, le=1)
+    lr_schedule: LrSchedule
     beta1: float = Field(ge=0, lt=1)
     beta2: float = Field(ge=0, lt=1)
     epsilon: float = Field(gt=0, le=1)
+    ema: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CVAEParams":
+        if self.prior != "normal" and not self.conditional:
+            raise ValueError(f"cvae.prior is {self.prior!r}, which needs cvae.conditional to be true")
+        if self.prior == "flow" and self.latent_dim < 2:
+            raise ValueError("cvae.latent_dim is 1, but must be 2 or more with cvae.prior flow")
+        return self
 
 
 class CVAE(nn.Module):
-    """Encoder [x, y] -> hidden, ReLU -> (mu, logvar); decoder [z, y] -> hidden, ReLU -> logits of x.
+    """Encoder [x, y] -> hidden -> (mu, logvar); prior; decoder [z, y] -> hidden -> logits of x.
 
-    With `conditional` false neither sees y, which gives the plain VAE.
+    network "mlp": `layers` hidden layers of `hidden` units with ReLU, in the encoder and in the decoder (the
+    article has one). "conv": also convolutions, before the encoder's layers and after the decoder's. With
+    `conditional` false neither sees y, which gives the plain VAE.
     """
 
-    def __init__(self, hidden: int, latent_dim: int, conditional: bool):
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden: int,
+        conditional: bool,
+        network: str,
+        layers: int,
+        channels: int,
+        prior: str,
+        couplings: int,
+        flow_hidden: int,
+    ):
         super().__init__()
-        self.config = {"hidden": hidden, "latent_dim": latent_dim, "conditional": conditional}
-        label = data.CLASSES if conditional else 0
-        self.encoder = nn.Linear(data.PIXELS + label, hidden)
+        self.config: dict[str, Any] = {
+            "latent_dim": latent_dim,
+            "hidden": hidden,
+            "conditional": conditional,
+            "network": network,
+            "layers": layers,
+            "channels": channels,
+            "prior": prior,
+            "couplings": couplings,
+            "flow_hidden": flow_hidden,
+        }
+        label, convolutional = data.CLASSES if conditional else 0, network == "conv"
+        self.down = Down(channels, nn.ReLU) if convolutional else nn.Identity()
+        inputs = 4 * channels * QUARTER**2 if convolutional else data.PIXELS
+        self.encoder = dense(inputs + label, hidden, layers, nn.ReLU)
         self.mu = nn.Linear(hidden, latent_dim)
         self.logvar = nn.Linear(hidden, latent_dim)
-        self.decoder = nn.Linear(latent_dim + label, hidden)
-        self.logits = nn.Linear(hidden, data.PIXELS)
+        self.decoder = dense(latent_dim + label, hidden, layers, nn.ReLU)
+        self.logits = Up(hidden, channels, nn.ReLU) if convolutional else nn.Linear(hidden, data.PIXELS)
+        self.prior: priors.Normal | priors.ClassGaussian | priors.Flow
+        if prior == "normal":
+            self.prior = priors.Normal()
+        elif prior == "class":
+            self.prior = priors.ClassGaussian(latent_dim, data.CLASSES)
+        else:
+            self.prior = priors.Flow(latent_dim, data.CLASSES, couplings, flow_hidden)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -65,12 +115,12 @@ class CVAE(nn.Module):
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """x `[b, 784]` in [0, 1], y one-hot `[b, 10]` -> mu, logvar, each `[b, latent_dim]`."""
-        h = F.relu(self.encoder(self.with_label(x, y)))
+        h = self.encoder(self.with_label(self.down(x).flatten(1), y))
         return self.mu(h), self.logvar(h)
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
         """z `[b, latent_dim]`, y one-hot `[b, 10]` -> logits of the pixels `[b, 784]`."""
-        return self.logits(F.relu(self.decoder(self.with_label(z, y))))
+        return self.logits(self.decoder(self.with_label(z, y)))
 
     def with_label(self, x: Tensor, y: Tensor) -> Tensor:
         """A network's input: x `[b, n]` concatenated with y `[b, 10]`, or x alone if unconditional."""
@@ -82,7 +132,17 @@ Params, Network = CVAEParams, CVAE
 
 def build(p: CVAEParams, seed: int) -> CVAE:
     """A fresh network on the CPU, initialised from the seed."""
-    model = CVAE(p.hidden, p.latent_dim, p.conditional)
+    model = CVAE(
+        latent_dim=p.latent_dim,
+        hidden=p.hidden,
+        conditional=p.conditional,
+        network=p.network,
+        layers=p.layers,
+        channels=p.channels,
+        prior=p.prior,
+        couplings=p.couplings,
+        flow_hidden=p.flow_hidden,
+    )
     init_glorot(model, generator(seed, "cvae/init"))
     return model
 
@@ -96,23 +156,15 @@ def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
 
 
-def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, exp(logvar)) || N(0, I)) = 0.5 * sum(exp(logvar) + mu^2 - 1 - logvar).
-
-    mu, logvar `[b, latent_dim]` -> `[b]`, nats per image. (Kingma & Welling 2014, appendix B)
-    """
-    return 0.5 * (logvar.exp() + mu.square() - 1 - logvar).sum(dim=1)
-
-
 def negative_elbo(model: CVAE, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
     """(reconstruction, KL), each `[b]`, nats per image; their sum is -ELBO with one sample of z.
 
     z = mu + exp(logvar / 2) * eps, the reparameterisation. x `[b, 784]` in [0, 1], y one-hot `[b, 10]`,
-    eps `[b, latent_dim]` from N(0, I). (Kingma & Welling 2014, equation 10)
+    eps `[b, latent_dim]` from N(0, I). (Kingma & Welling 2014, equation 10; the KL is the prior's)
     """
     mu, logvar = model.encode(x, y)
     z = mu + torch.exp(logvar / 2) * eps
-    return reconstruction(model.decode(z, y), x), kl_divergence(mu, logvar)
+    return reconstruction(model.decode(z, y), x), model.prior.kl(mu, logvar, z, y)
 
 
 def train_step(
@@ -123,16 +175,17 @@ def train_step(
     noise: torch.Generator,
     p: CVAEParams,
 ) -> dict[str, Tensor]:
-    """One step on -ELBO, averaged over a batch. (Kingma & Welling 2014, algorithm 1)
+    """One step on reconstruction + kl_weight * KL, averaged over a batch: with weight 1, on -ELBO.
 
-    x `[b, 784]` in [0, 1], labels `[b]`. Returns each image's loss and its terms, `[b]` each, nats, detached.
+    x `[b, 784]` in [0, 1], labels `[b]`. Returns each image's -ELBO (`loss`) and its terms, `[b]` each, nats,
+    detached. (Kingma & Welling 2014, algorithm 1; the weight is beta of Higgins et al. 2017, "beta-VAE")
     """
     eps = torch.randn(len(x), p.latent_dim, generator=noise, device=x.device)
     reconstructions, kl = negative_elbo(model, x, data.one_hot(labels), eps)
-    loss = reconstructions + kl
     optimizers["model"].zero_grad()
-    loss.mean().backward()
+    (reconstructions + p.kl_weight * kl).mean().backward()
     optimizers["model"].step()
+    loss = reconstructions + kl
     return {"loss": loss.detach(), "reconstruction": reconstructions.detach(), "kl": kl.detach()}
 
 
@@ -171,15 +224,19 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
         z = mu + torch.exp(logvar / 2) * eps  # [k, b, latent_dim]
         logits = model.decode(z.flatten(0, 1), y.repeat(k, 1))
         log_p_x = -reconstruction(logits, x.repeat(k, 1)).view(k, -1)
-        # log p(z) - log q(z|x, y): the Gaussians' constants cancel.
-        log_ratio = 0.5 * (eps.square() + logvar - z.square()).sum(dim=2)
-        log_w = log_p_x + log_ratio
+        log_p_z = model.prior.log_prob(z.flatten(0, 1), y.repeat(k, 1)).view(k, -1)
+        log_q_z = -0.5 * (eps.square() + logvar + log(2 * pi)).sum(dim=2)
+        log_w = log_p_x + log_p_z - log_q_z
         elbo_part.copy_(log_w.mean(dim=0))
         bound_part.copy_(torch.logsumexp(log_w, dim=0) - log(k))
     return elbo, bound
 
 
 @torch.no_grad()
-def draw(model: CVAE, z: Tensor, labels: Tensor) -> Tensor:
-    """Images for codes z `[n, latent_dim]` and labels `[n]`: the decoder's mean, `[n, 784]` in [0, 1]."""
-    return model.decode(z, data.one_hot(labels)).sigmoid()
+def draw(model: CVAE, eps: Tensor, labels: Tensor) -> Tensor:
+    """Images for noise eps `[n, latent_dim]` from N(0, I) and labels `[n]`: `[n, 784]` in [0, 1].
+
+    The prior turns the noise into codes z; an image is the mean of p(x|z, y).
+    """
+    y = data.one_hot(labels)
+    return model.decode(model.prior(eps, y), y).sigmoid()

@@ -15,7 +15,7 @@ class Picture(NamedTuple):
 SAMPLES = "The first samples of the final model."
 SAME_NOISE = "A row shares its noise, a column its label."
 INTERPOLATION = "A row for each digit."
-LATENT = "What each digit looks like over the two latent dimensions, at the quantiles of the prior."
+LATENT = "What each digit looks like over the two dimensions of the noise, at the quantiles of N(0, 1)."
 NEAREST = "Samples, and below each the training image that is nearest in pixels."
 TABLE = "Each digit early, later and late in training, from the same noise."
 LEARNED = "The same noise after every epoch, five pictures of each digit."

@@ -159,7 +159,7 @@ def confusion(path: str | Path, tables: Mapping[str, Sequence[Sequence[int]]]) -
                 axis.text(j, i, f"{percent[i, j]:.0f}", ha="center", va="center", fontsize=8, color=colour)
         axis.set_xticks(range(10))
         axis.set_yticks(range(10))
-        axis.set_xlabel("read as")
+        axis.set_xlabel("classified as")
         axis.set_ylabel("asked for")
         axis.set_title(NAMES[name], color=COLOURS[name], fontsize=11)
     figure.tight_layout()
@@ -189,6 +189,44 @@ def comparison(path: str | Path, rows: Sequence[Any]) -> None:
         axis.set_title(metric, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="x", alpha=0.3)
+    figure.tight_layout()
+    _save(figure, path, dpi=110)
+
+
+LADDER = {
+    # metric -> the title of its column, what values are multiplied by, whether the scale is logarithmic
+    "frechet_distance": ("Fréchet distance ↓", 1, True),
+    "recall": ("recall, % ↑", 100, False),
+    "coverage": ("coverage, % ↑", 100, False),
+    "gan_train": ("GAN-train, % ↑", 100, False),
+    "train_seconds": ("training, minutes", 1 / 60, False),
+}
+
+
+def ladder(path: str | Path, rungs: Sequence[Any]) -> None:
+    """A row of bars for each rung, a column for each of LADDER, one model above the other.
+
+    rungs: `climb.Climbed`s, in order.
+    """
+    models = list(dict.fromkeys(rung.model for rung in rungs))
+    heights = [sum(rung.model == model for rung in rungs) for model in models]
+    figure = Figure(figsize=(15, 1.6 + 0.42 * len(rungs)), facecolor="white")
+    axes = figure.subplots(len(models), len(LADDER), squeeze=False, height_ratios=heights)
+    for row, model in zip(axes, models, strict=True):
+        of_model = [rung for rung in rungs if rung.model == model]
+        for i, (axis, (metric, (title, scale, logarithmic))) in enumerate(
+            zip(row, LADDER.items(), strict=True)
+        ):
+            values = [scale * rung.values.get(metric, float("nan")) for rung in of_model]
+            bars = axis.barh(range(len(of_model)), values, color=COLOURS[model])
+            axis.bar_label(bars, [f"{value:.3g}" if value == value else "–" for value in values], padding=3)
+            axis.set_yticks(range(len(of_model)), [rung.idea for rung in of_model] if i == 0 else [])
+            axis.set_ylim(len(of_model) - 0.5, -0.5)
+            if logarithmic and max(values, default=0) > 0:
+                axis.set_xscale("log")
+            axis.margins(x=0.25)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.set_title(f"{NAMES[model]}: {title}" if i == 0 else title, fontsize=10)
     figure.tight_layout()
     _save(figure, path, dpi=110)
 

@@ -46,13 +46,16 @@ def evaluation(folder: str, results: Mapping[str, Any], curves: Mapping[str, Seq
         for key in ("class_accuracy_by_digit", "vendi_features_by_digit")
     )
     percent = {name: [100 * value for value in values] for name, values in accuracy.items()}
-    figures.bars_by_class(f"{folder}/accuracy_by_digit.png", percent, "read as that digit, %")
+    figures.bars_by_class(f"{folder}/accuracy_by_digit.png", percent, "classified as that digit, %")
     figures.bars_by_class(f"{folder}/vendi_by_digit.png", vendi, "effective images")
     figures.confusion(f"{folder}/confusion.png", {name: results[name]["confusion"] for name in curves})
     panels = {
-        "CVAE: loss, nats per image": (curves["cvae"], {"train_loss": "training", "val_loss": "validation"}),
-        "CGAN: losses, nats": (curves["cgan"], {"d_loss": "discriminator", "g_loss": "generator"}),
-        "CGAN: probability of real": (curves["cgan"], {"d_real": "D(x)", "d_fake": "D(G(z|y))"}),
+        "CVAE: -ELBO, nats per image": (curves["cvae"], {"train_loss": "training", "val_loss": "validation"}),
+        "CGAN: losses": (curves["cgan"], {"d_loss": "discriminator", "g_loss": "generator"}),
+        "CGAN: sigmoid of D's logit (article: probability of real)": (
+            curves["cgan"],
+            {"d_real": "D(x)", "d_fake": "D(G(z|y))"},
+        ),
     }
     figures.curves(f"{folder}/curves.png", panels)
 

@@ -90,6 +90,7 @@ def bound_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (name, f"{results['cvae'][key]:.2f} [{low:.2f}, {high:.2f}]")
         for key, name in names.items()
+        if key in results["cvae"]
         for low, high in [results["intervals"]["cvae"][key]]
     ]
 
@@ -149,9 +150,10 @@ def likelihood_markdown(results: Mapping[str, Any]) -> str:
     """The Parzen-window table in Markdown."""
     lines = ["| Parzen-window log-likelihood | nats, mean ± standard error |", "|---|---:|"]
     lines += [f"| {name} | {value} |" for name, value in likelihood_rows(results)]
-    bounds = ["| CVAE on test images | nats, mean and interval |", "|---|---:|"]
-    bounds += [f"| {name} | {value} |" for name, value in bound_rows(results)]
-    return "\n".join([*lines, "", *bounds, "", BOUNDS])
+    bounds = [f"| {name} | {value} |" for name, value in bound_rows(results)]
+    if bounds:
+        lines += ["", "| CVAE on test images | nats, mean and interval |", "|---|---:|", *bounds, "", BOUNDS]
+    return "\n".join(lines)
 
 
 def caption(results: Mapping[str, Any]) -> str:
@@ -162,9 +164,10 @@ def caption(results: Mapping[str, Any]) -> str:
     unequal = " The numbers of images differ, which biases the distances." if len(counts) > 1 else ""
     return (
         f"Data: {results['data']}. Images measured: {sizes}; each against {results['reference_images']:,} "
-        f"test digits, in the features of a classifier with {right}. The column of real digits shows what "
-        "real images score: training images, on which the classifier was trained, measured in the same way. "
-        "Samples that are easier to classify than real digits are closer to prototypes."
+        f"{results['reference']} digits, in the features of a classifier with {right}. The column of real "
+        "digits shows what real images score: training images, on which the classifier was trained, measured "
+        "in the same way (authenticity: validation images, which no model saw). Samples that are easier to "
+        "classify than real digits are closer to prototypes."
         f"{unequal} Brackets hold 95 % bootstrap intervals, given the trained model and the images drawn; "
         "they do not cover the variation between training runs (compare seeds for that)."
     )

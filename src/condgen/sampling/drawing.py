@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from condgen.base import files, pictures, random
 from condgen.base.errors import UserError
 from condgen.datasets import data
-from condgen.sampling.generator import Generator, check_noise, within
+from condgen.sampling.generator import Generator, check_conditional, check_noise, within
 
 DIGITS = "0123456789"
 SEPARATORS = " -.,:/+"  # allowed between the digits of dates, times and numbers
@@ -39,7 +39,7 @@ def picture(
     """
     _check_text(text)
     within("variants", variants, 1, 100)
-    _check_conditional(generator)
+    check_conditional(generator)
     labels = torch.tensor([DIGITS.index(character) for character in text if character in DIGITS])
     glyphs = {character: _glyph(character) for character in set(text) - set(DIGITS)}
     rows = []
@@ -94,7 +94,7 @@ def export(
     within("per_class", per_class, 1, 100_000)
     within("test_per_class", test_per_class, 1, 100_000)
     check_noise(seed, temperature)
-    _check_conditional(generator)
+    check_conditional(generator)
     with _new_folder(folder) as new:
         for part, count in counts.items():
             # Mixed, for training loops that do not shuffle.
@@ -182,12 +182,3 @@ def _check_text(text: str) -> None:
             )
     if not set(text) & set(DIGITS):
         raise UserError(f"the text {text!r} has no digit, but must have at least one")
-
-
-def _check_conditional(generator: Generator) -> None:
-    """Raises UserError if the model was trained without labels: it cannot draw a digit on request."""
-    if not generator.conditional:
-        raise UserError(
-            f"this {generator.name} was trained with {generator.name}.conditional false, so it draws random "
-            "digits: use a model that was trained with true"
-        )

@@ -81,6 +81,15 @@ def check_noise(seed: int, temperature: float) -> None:
     within("temperature", temperature, 0, HOTTEST)
 
 
+def check_conditional(generator: Generator) -> None:
+    """Raises UserError if the model was trained without labels: it cannot draw a digit on request."""
+    if not generator.conditional:
+        raise UserError(
+            f"this {generator.name} was trained with {generator.name}.conditional false, so it draws random "
+            "digits: use a model that was trained with true"
+        )
+
+
 def within(name: str, value: float, low: int, high: int) -> None:
     """Raises UserError unless low <= value <= high; NaN is outside."""
     if not low <= value <= high:

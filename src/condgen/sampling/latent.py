@@ -28,8 +28,7 @@ def sample(model: Generator, per_class: int, seed: int) -> dict:
     z ~ N(0, I) is drawn for all images at once, so an image does not depend on the batch it is in.
     """
     labels = data.every_class(per_class)
-    z = torch.randn(len(labels), model.latent_dim, generator=generator(seed, "sample"))
-    return {"images": model.draw(z, labels), "labels": labels.numpy().astype(np.uint8)}
+    return {"images": model.images(labels, "sample", seed), "labels": labels.numpy().astype(np.uint8)}
 
 
 def manifold(model: Generator, steps: int) -> np.ndarray:

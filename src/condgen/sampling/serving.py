@@ -12,7 +12,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 MOST = 100_000  # images in one answer: 78 MB
-HOTTEST = 1000  # far above any useful value; a huge number would overflow in the network
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
     outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
@@ -36,10 +35,12 @@ class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         self.generator = generator.load(context.artifacts["model"])
 
     def predict(self, context, model_input: np.ndarray, params=None):
-        """labels `[m]`; params: n images a label, seed, temperature (z is scaled by it; 1 is the prior)."""
+        """labels `[m]`; params: n images per label, seed, temperature (z is scaled by it; 1 is the prior)."""
         import torch
 
+        from condgen.base.errors import UserError
         from condgen.datasets import data
+        from condgen.sampling.generator import check_conditional, check_noise
 
         params = {"n": 1, "seed": 0, "temperature": 1.0} | (params or {})
         labels = torch.as_tensor(np.asarray(model_input).reshape(-1), dtype=torch.int64)
@@ -48,10 +49,11 @@ class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
             raise _refused("labels", labels.tolist()[:20], "one or more digits, each in 0..9")
         if n < 1 or n * len(labels) > MOST:
             raise _refused("n", n, f"at least 1, and give at most {MOST} images in one answer")
-        if not 0 <= seed < 2**32:
-            raise _refused("seed", seed, "in [0, 2^32)")
-        if not 0 <= temperature <= HOTTEST:
-            raise _refused("temperature", temperature, f"in [0, {HOTTEST}]")
+        try:
+            check_conditional(self.generator)
+            check_noise(seed, temperature)
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
         labels = labels.repeat_interleave(n)
         return self.generator.images(labels, "serving", seed, temperature)
 

@@ -41,12 +41,12 @@ def train(
         noise = generator(seed, f"{name}/noise", epoch, device)
         mean = Mean(len(images))
         batches = data.batches(images.x, images.y, p.batch_size, shuffle)
+        state.model.train()
         for x, labels in progress.batches(epoch, batches, count):
             mean.add(kind.train_step(state.model, state.optimizers, x, labels, noise, p))
-            if state.schedule is not None:
-                state.schedule.step()
+            state.stepped()
         numbers = mean.compute("train_" if validate else "")
-        yield epoch, numbers | (validate(state.model, split.validation, seed) if validate else {})
+        yield epoch, numbers | (validate(state.trained, split.validation, seed) if validate else {})
 
 
 class Stage(NamedTuple):
@@ -77,7 +77,7 @@ def run(
         z, labels = fixed_noise(seed, p.latent_dim, device)
 
         def draw() -> np.ndarray:
-            return data.to_uint8(kind.draw(state.model, z, labels))
+            return data.to_uint8(kind.draw(state.trained, z, labels))
 
     record(train(kind, state, images, p, seed, progress), state, progress, log, checkpoint, draw)
     return state, checkpoint
@@ -121,6 +121,7 @@ def record(
         images = draw() if draw else None
         log.epoch(epoch, numbers | {"images_per_second": progress.images_per_second}, images)
         state.rows.append({"epoch": epoch} | numbers)
+        state.seconds += progress.seconds
         if images is not None:
             state.pictures.append(images)
         keeper.save(state)

@@ -1,21 +1,30 @@
-"""PyTorch's Adam and its one-cycle schedule."""
+"""PyTorch's Adam, how its step size changes, and the average of the weights."""
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
 from torch import nn
 from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class AdamParams(Protocol):
-    """Adam's parameters in a section of params.yaml. one_cycle: whether lr and beta1 follow one cycle."""
+    """What a section of params.yaml says of its optimizers. lr_schedule: a key of `schedule`."""
 
-    lr: float
-    beta1: float
-    beta2: float
-    epsilon: float
-    one_cycle: bool
+    @property
+    def lr(self) -> float: ...
+    @property
+    def lr_schedule(self) -> str: ...
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def beta2(self) -> float: ...
+    @property
+    def epsilon(self) -> float: ...
+    @property
+    def ema(self) -> float: ...
 
 
 def adam(parameters: Iterable[nn.Parameter], p: AdamParams) -> Adam:
@@ -23,7 +32,29 @@ def adam(parameters: Iterable[nn.Parameter], p: AdamParams) -> Adam:
     return Adam(parameters, lr=p.lr, betas=(p.beta1, p.beta2), eps=p.epsilon, fused=True)
 
 
-def one_cycle(optimizer: Optimizer, p: AdamParams, steps: int) -> OneCycleLR:
-    """Smith & Topin 2018, "Super-Convergence": over `steps` steps lr rises to p.lr and falls to nearly 0."""
-    # One step more than are taken, because the schedule's last step size is nearly 0.
-    return OneCycleLR(optimizer, max_lr=p.lr, total_steps=steps + 1)
+def schedule(optimizer: Optimizer, p: AdamParams, steps: int) -> LRScheduler | None:
+    """Changes lr at every one of `steps` steps; None for a constant lr.
+
+    one-cycle: rises to p.lr and falls to nearly 0 (Smith & Topin 2018, "Super-Convergence"). linear: p.lr for
+    the first half, then falls to 0 (as Zhu et al. 2017, "CycleGAN", section 4). cosine: falls from p.lr to 0
+    along a half wave (Loshchilov & Hutter 2017, "SGDR", equation 5).
+    """
+    if p.lr_schedule == "one-cycle":
+        # One step more than are taken, because the schedule's last step size is nearly 0.
+        return OneCycleLR(optimizer, max_lr=p.lr, total_steps=steps + 1)
+    if p.lr_schedule == "linear":
+        return LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps)))
+    if p.lr_schedule == "cosine":
+        return LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
+    return None
+
+
+def average(model: nn.Module, p: AdamParams) -> AveragedModel | None:
+    """An exponential moving average of the model's weights, drawn with instead of them; None if p.ema is 0.
+
+    average <- ema * average + (1 - ema) * weights, after every step; it starts as the weights after the first
+    step. Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; for GANs: Yazici et
+    al. 2019, "The Unusual Effectiveness of Averaging in GAN Training" (arXiv:1806.04498). Buffers, such as
+    batch normalisation's, are those of the last step.
+    """
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(p.ema)) if p.ema else None

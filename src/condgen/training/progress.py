@@ -18,10 +18,10 @@ class Progress:
 
     def __init__(self, name: str, epochs: int, section: str | None = None):
         self.name, self.epochs, self.section = name, epochs, section or name
-        self.images_per_second = float("nan")
+        self.images_per_second, self.seconds = float("nan"), 0.0
 
     def batches(self, epoch: int, batches: Iterable[tuple[Tensor, Tensor]], count: int) -> Iterator:
-        """Passes an epoch's `count` batches through. The speed does not include validation and drawing."""
+        """Passes an epoch's `count` batches through. The time does not include validation and drawing."""
         images, start = 0, time.perf_counter()
         # disable=None: a bar only on a terminal.
         with tqdm(total=count, desc=f"{self.name} {epoch}/{self.epochs}", disable=None, leave=False) as bar:
@@ -31,7 +31,8 @@ class Progress:
                 bar.update()
             if images:
                 float(x.flatten()[0])  # reading a value waits for the work that is queued on a GPU
-        self.images_per_second = images / (time.perf_counter() - start)
+        self.seconds = time.perf_counter() - start
+        self.images_per_second = images / self.seconds
 
     def line(self, epoch: int, numbers: Numbers) -> None:
         """Prints an epoch's numbers."""

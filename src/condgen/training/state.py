@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
-from condgen.training.optimizers import adam, one_cycle
+from condgen.training.optimizers import adam, average, schedule
 
 Numbers = dict[str, float]
 """An epoch's results: name -> value."""
@@ -25,25 +26,48 @@ class State:
     Attributes:
         model: the network.
         optimizers: one for each of the network's `parts`.
-        schedule: changes the optimizer's step size at every step; None for a constant step size.
+        schedules: what changes an optimizer's step size at every step; none for a constant step size.
+        average: the moving average of the network's weights, if there is one.
         rows: each epoch's numbers, from epoch 1.
         pictures: of the fixed noise, uint8 `[100, 28, 28]` each, from epoch 0; empty if none are drawn.
+        seconds: that training has taken, without validation and drawing.
     """
 
     model: torch.nn.Module
     optimizers: dict[str, Optimizer]
-    schedule: LRScheduler | None = None
+    schedules: dict[str, LRScheduler] = field(default_factory=dict)
+    average: AveragedModel | None = None
     rows: list[Numbers] = field(default_factory=list)
     pictures: list[np.ndarray] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def epoch(self) -> int:
         """The last finished epoch; 0 before the first."""
         return len(self.rows)
 
+    @property
+    def trained(self) -> torch.nn.Module:
+        """The network to keep and to draw with, in eval mode: the average if there is one."""
+        return (self.model if self.average is None else self.average.module).eval()
+
+    def stepped(self) -> None:
+        """After each step: the next step's step sizes, and the average."""
+        for of_part in self.schedules.values():
+            of_part.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def _networks(self) -> dict[str, torch.nn.Module]:
+        return {"model": self.model} | ({} if self.average is None else {"average": self.average})
+
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors by name: not copies, so training changes them."""
-        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        named = {
+            f"{kind}.{name}": value
+            for kind, network in self._networks().items()
+            for name, value in network.state_dict().items()
+        }
         for part, optimizer in self.optimizers.items():
             for i, values in optimizer.state_dict()["state"].items():
                 named |= {f"optimizer.{part}.{i}.{key}": values[key] for key in OF_ADAM}
@@ -52,17 +76,20 @@ class State:
         return named
 
     def numbers(self) -> dict[str, Any]:
-        """Everything else, as plain values: rows, the schedule's state, and the values it set."""
-        schedule = None if self.schedule is None else self.schedule.state_dict()
+        """Everything else, as plain values: rows, the schedules' states, and the values they set."""
+        schedules = {part: of_part.state_dict() for part, of_part in self.schedules.items()}
         groups = {
             part: [{key: group[key] for key in ("lr", "betas")} for group in optimizer.param_groups]
             for part, optimizer in self.optimizers.items()
         }
-        return {"rows": self.rows, "schedule": schedule, "groups": groups}
+        return {"rows": self.rows, "seconds": self.seconds, "schedules": schedules, "groups": groups}
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Restores what `tensors` and `numbers` returned. Raises KeyError or RuntimeError on a mismatch."""
-        own = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
+        own = {
+            kind: {name: tensors[f"{kind}.{name}"] for name in network.state_dict()}
+            for kind, network in self._networks().items()
+        }
         for part, optimizer in self.optimizers.items():
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             kept_of = [
@@ -72,10 +99,11 @@ class State:
             optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
             for group, kept in zip(optimizer.param_groups, numbers["groups"][part], strict=True):
                 group.update(lr=kept["lr"], betas=tuple(kept["betas"]))
-        self.model.load_state_dict(own)
-        if self.schedule is not None:
-            self.schedule.load_state_dict(numbers["schedule"])
-        self.rows = numbers["rows"]
+        for kind, network in self._networks().items():
+            network.load_state_dict(own[kind])
+        for part, of_part in self.schedules.items():
+            of_part.load_state_dict(numbers["schedules"][part])
+        self.rows, self.seconds = numbers["rows"], numbers["seconds"]
         self.pictures = list(tensors["pictures"].numpy()) if "pictures" in tensors else []
 
 
@@ -88,7 +116,7 @@ def _as_stored(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def begin(kind: ModuleType, p: Any, seed: int, images: int, device: str | torch.device = "cpu") -> State:
-    """The state before training: a fresh network, its optimizers, and the schedule if there is one.
+    """The state before training: a fresh network, its optimizers, schedules and average.
 
     kind: a module of `condgen.models`. p: its parameters. images: the number of images in an epoch.
     """
@@ -97,8 +125,9 @@ def begin(kind: ModuleType, p: Any, seed: int, images: int, device: str | torch.
         part: adam(module.parameters(), p) for part, module in model.parts.items()
     }
     steps = p.epochs * ceil(images / p.batch_size)
-    schedule = one_cycle(optimizers["model"], p, steps) if p.one_cycle else None
-    return State(model, optimizers, schedule)
+    found = {part: schedule(optimizer, p, steps) for part, optimizer in optimizers.items()}
+    schedules = {part: of_part for part, of_part in found.items() if of_part is not None}
+    return State(model, optimizers, schedules, average(model, p))
 
 
 def summary(state: State, source: str) -> dict:

@@ -1,0 +1,95 @@
+"""The results of each rung of recipes/ladder.yaml, from finished runs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pandas import DataFrame
+
+from condgen.base import params
+from condgen.experiments.pooling import TAGS
+from condgen.experiments.recipes import Rung
+
+METRICS = (
+    "class_accuracy",
+    "frechet_distance",
+    "precision",
+    "recall",
+    "coverage",
+    "sharpness",
+    "gan_train",
+    "train_seconds",
+)
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """A rung of one model: its number, its idea, how many seeds ran it, and their mean numbers."""
+
+    model: str
+    number: int
+    idea: str
+    seeds: int
+    values: Mapping[str, float]
+
+
+def measured(ladder: Mapping[str, Sequence[Rung]], runs: DataFrame) -> list[Climbed]:
+    """Every rung, from the runs whose parameters of that model, and of what measures it, are the rung's.
+
+    The other model's parameters do not matter. Only runs with the latest one's code and data count. A rung
+    without a run has no values.
+    """
+    default = {key: str(value) for key, value in params.flat().items()}
+    others = {f"{section}." for section in ladder}
+    found = []
+    for model, rungs in ladder.items():
+        ignored = tuple((others - {f"{model}."}) | {"registry.", "seed"})
+        for number, rung in enumerate(rungs):
+            wanted = default | {key: str(value) for key, value in rung.values.items()}
+            of_rung = runs
+            for key, value in wanted.items():
+                if not key.startswith(ignored):
+                    column = f"params.{key}"
+                    of_rung = of_rung[of_rung[column] == value] if column in of_rung else of_rung[:0]
+            found.append(_pooled(model, number, rung.idea, of_rung))
+    return found
+
+
+def _pooled(model: str, number: int, idea: str, runs: DataFrame) -> Climbed:
+    if runs.empty:
+        return Climbed(model, number, idea, 0, {})
+    for tag in TAGS:
+        if tag in runs:
+            runs = runs[runs[tag] == runs[tag].iloc[-1]]
+    # Of a seed's runs the latest counts, number by number: a run whose training DVC had in its cache has no
+    # training time, but an earlier one has it.
+    runs = runs.groupby("params.seed", as_index=False).last()
+    columns = {m: runs[c] for m in METRICS if (c := f"metrics.{model}.{m}") in runs}
+    values = {m: float(column.mean()) for m, column in columns.items() if column.notna().any()}
+    return Climbed(model, number, idea, runs["params.seed"].nunique(), values)
+
+
+def text(rungs: Sequence[Climbed]) -> str:
+    """A table to print: a row for each rung."""
+    head = ["model", "rung", "seeds", *METRICS, "idea"]
+    rows = [head] + [
+        [r.model, str(r.number), str(r.seeds), *(_cell(r, metric) for metric in METRICS), r.idea]
+        for r in rungs
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _cell(rung: Climbed, metric: str) -> str:
+    return f"{rung.values[metric]:.4g}" if metric in rung.values else "–"
+
+
+def as_csv(rungs: Sequence[Climbed]) -> str:
+    """The same table as CSV, with full precision."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["model", "rung", "seeds", *METRICS, "idea"])
+    for r in rungs:
+        writer.writerow([r.model, r.number, r.seeds, *(r.values.get(m, "") for m in METRICS), r.idea])
+    return out.getvalue()
