@@ -162,7 +162,7 @@ class Delivery:
         self._set_tags(self._where(event), event["tags"])
 
     def _model(self, event: Event) -> None:
-        """Logs and registers a pyfunc model made of files and code. One that is half there is completed."""
+        """Logs and registers a pyfunc model of files and code. One that is half there is completed."""
         client, experiment = self.store.client, self.store.experiment
         found = client.search_logged_models([experiment], f"source_run_id = '{self.run}'")
         model = found[0] if found else client.create_logged_model(experiment, event["name"], self.run)
@@ -185,7 +185,8 @@ class Delivery:
                 )
                 client.log_model_artifacts(model.model_id, folder)
             client.finalize_logged_model(model.model_id, entities.LoggedModelStatus.READY)
-        registry.register(client, model, event["about"], event["md5"])
+        with self.alone:  # two must not both create the first version's name
+            registry.register(client, model, event["about"], event["md5"])
 
     def _candidates(self, event: Event) -> None:
         """Measured models. Which versions they are is found by content: samples <- stage sample <- model."""
