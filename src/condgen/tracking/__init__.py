@@ -215,7 +215,7 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
         "experiment": address.experiment(),
         "execution_name": provenance.name(tags),
         "tags": tags,
-        "of_stage": own | {f"read/{path}": md5 for path, md5 in read.items()},
+        "of_stage": tags | own | {f"read/{path}": md5 for path, md5 in read.items()},
         "params": {k: v for k, v in every.items() if k in wanted or k.split(".")[0] in wanted},
         "all_params": every,
         "read": read,
@@ -224,10 +224,9 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
 
 
 def _wait_for(process: subprocess.Popen, run: Run) -> None:
-    """Gives the courier time for the rest. It goes on by itself for as long as MLflow answers.
+    """Gives the courier time for the rest; it goes on by itself for as long as MLflow answers.
 
-    One that was killed, perhaps for its memory, is replaced: after a pipeline's last stage nobody else would
-    deliver, and its run would stay RUNNING.
+    One that was killed is replaced: after a pipeline's last stage nobody else would deliver.
     """
     folder = run.journal.folder
     try:

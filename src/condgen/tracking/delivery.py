@@ -79,18 +79,23 @@ class Delivery:
         return done
 
     def _begin(self, start: Event) -> None:
-        """Finds the journal's run in the store, or creates it, and how many events the run has."""
+        """Finds the runs of execution and stage, or creates them, and how many events MLflow has."""
         self.start = start
         with self.alone:  # of the tables of a new data base, and of the parent run, there must be only one
             self.store = connect(self.to or _with_password(start["uri"]), start["experiment"])
-            found = self.store.latest(f"tags.journal = '{self.folder.name}'")
-            if found is None:
-                name = f"{start['stage']} · {start['execution_name']}"
-                tags = {"mlflow.parentRunId": self._parent(), "journal": self.folder.name}
-                tags |= start["tags"] | start["of_stage"]
-                found = self.store.client.create_run(self.store.experiment, start["at"], tags, name)
-        self.run, self.parent = found.info.run_id, found.data.tags["mlflow.parentRunId"]
+            of_execution = f"tags.execution = '{start['tags']['execution']}' AND tags.stage = 'pipeline'"
+            tags = start["tags"] | {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
+            parent = self._find_or_create(of_execution, start["execution_name"], tags)
+            self.parent = parent.info.run_id
+            if not parent.data.params:
+                self._params(self.parent, start["all_params"])
+            name = f"{start['stage']} · {start['execution_name']}"
+            tags = start["of_stage"] | {"mlflow.parentRunId": self.parent, "journal": self.folder.name}
+            run = self._find_or_create(f"tags.journal = '{self.folder.name}'", name, tags)
+            self.run = run.info.run_id
         self._params(self.run, start["params"])
+        if run.info.status == "RUNNING":  # the parent may have ended with the stage before
+            self.store.client.update_run(self.parent, status="RUNNING")
         try:
             state = files.read_json(self.folder / STATE)
         except UserError:  # nothing is delivered yet, or the machine lost power
@@ -99,19 +104,9 @@ class Delivery:
         self.count = state["count"] if state.get("run") == self.run else 1
         self.connected = True
 
-    def _parent(self) -> str:
-        """The run of the pipeline execution, whose first stage creates it."""
-        client, start = self.store.client, self.start
-        execution = start["tags"]["execution"]
-        found = self.store.latest(f"tags.execution = '{execution}' AND tags.stage = 'pipeline'")
-        if found is None:
-            tags = start["tags"] | {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
-            found = client.create_run(self.store.experiment, start["at"], tags, start["execution_name"])
-        elif found.info.status != "RUNNING":
-            client.update_run(found.info.run_id, status="RUNNING")
-        if not found.data.params:
-            self._params(found.info.run_id, start["all_params"])
-        return found.info.run_id
+    def _find_or_create(self, query: str, name: str, tags: dict[str, str]) -> entities.Run:
+        store = self.store
+        return store.latest(query) or store.client.create_run(store.experiment, self.start["at"], tags, name)
 
     def _params(self, run: str, values: dict[str, str]) -> None:
         self.store.client.log_batch(run, params=[entities.Param(*item) for item in values.items()])

@@ -30,7 +30,7 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """A journal that is being written, by the stage that owns it. Methods may raise OSError or UserError."""
+    """A journal that is being written, by the stage that owns it. Methods may raise OSError."""
 
     def __init__(self, outbox: Path, name: str, **start: Any):
         """start: the content of the first event."""
@@ -114,8 +114,7 @@ def events(folder: Path) -> list[Event]:
 
 def over(folder: Path) -> bool:
     """Whether nothing more will be written: the stage has ended, or is gone."""
-    found = events(folder)
-    return bool(found) and found[-1]["do"] == "end"
+    return any(event["do"] == "end" for event in events(folder))
 
 
 def execution(folder: Path) -> str | None:

@@ -25,8 +25,7 @@ class Store(NamedTuple):
 
     def runs(self, query: str, most: int = 50_000) -> list[Run]:
         """Runs of the experiment that match MLflow's query, the newest first. MLflow gives 50,000 at most."""
-        newest_first = ["attributes.start_time DESC"]
-        return self.client.search_runs([self.experiment], query, max_results=most, order_by=newest_first)
+        return self.client.search_runs([self.experiment], query, max_results=most)
 
     def latest(self, query: str) -> Run | None:
         """The newest run that matches MLflow's query."""
