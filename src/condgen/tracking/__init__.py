@@ -95,8 +95,7 @@ class Run:
     @_reported
     def artifact(self, path: Path, parent: bool) -> None:
         """One of them: the others are kept if it cannot be."""
-        below = path.parts[1:] if path.is_dir() else path.parts[1:-1]
-        target = "/".join(below) or None
+        target = "/".join(path.parts[1:-1]) or None
         self.journal.write("artifact", file=self.journal.keep(path), target=target, parent=parent)
 
     @_reported

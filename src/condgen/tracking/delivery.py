@@ -141,9 +141,8 @@ class Delivery:
         client.log_image(self.run, images, key="samples", step=step, timestamp=event["at"], synchronous=True)
 
     def _artifact(self, event: Event) -> None:
-        path = self.folder / event["file"]
-        log = self.store.client.log_artifacts if path.is_dir() else self.store.client.log_artifact
-        log(self._where(event), str(path), event["target"])
+        path = str(self.folder / event["file"])
+        self.store.client.log_artifact(self._where(event), path, event["target"])  # a folder, too
 
     def _dataset(self, event: Event) -> None:
         source = json.dumps({"tags": {"path": event["path"], "source": event["name"]}})
