@@ -10,10 +10,8 @@ so no stage lists it in its `deps`.
 """
 
 import functools
-import io
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -33,21 +31,19 @@ MODEL_PACKAGES = ("mlflow", "numpy", "pydantic", "safetensors", "torch")
 WAIT_SECONDS = 30  # that a stage which has ended gives its courier; 'dvc repro' waits for both
 
 
-def _event(do: str) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., None]]:
-    """Makes of a method that returns an event's content one that writes the event. It never raises."""
+def _reported(method: Callable[..., None]) -> Callable[..., None]:
+    """Makes a method of a run that raises nothing, and does nothing if the run is untracked."""
 
-    def decorate(content: Callable[..., Mapping[str, Any]]) -> Callable[..., None]:
-        @functools.wraps(content)
-        def write(run: "Run", *args: Any, **options: Any) -> None:
-            try:
-                if run.journal is not None:
-                    run.journal.write(do, **content(run, *args, **options))
-            except Exception as error:  # a full disk, or our own mistake: neither may stop a stage
-                courier.say(f"{do} cannot be written to {run.kept.folder} ({address.line(error)})")
+    @functools.wraps(method)
+    def call(run: "Run", *args: Any, **options: Any) -> None:
+        try:
+            if run.tracked:
+                method(run, *args, **options)
+        except Exception as error:  # a full disk, or our own mistake: neither may stop a stage
+            said = f"{method.__name__} cannot be written to {run.journal.folder} ({address.line(error)})"
+            courier.say(said)
 
-        return write
-
-    return decorate
+    return call
 
 
 class Run:
@@ -57,73 +53,71 @@ class Run:
     """
 
     def __init__(self, journal: Journal | None = None, read: Mapping[str, str] | None = None):
-        self.journal = journal
+        self.tracked = journal is not None
+        if journal is not None:
+            self.journal = journal
         self.read = read or {}
         self.last_images: tuple[int, np.ndarray] | None = None
-
-    @property
-    def kept(self) -> Journal:
-        """The journal of a run that is tracked."""
-        assert self.journal is not None
-        return self.journal
 
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
         """An epoch's numbers, and some epochs' pictures, uint8 `[100, 28, 28]`: all would be too many."""
         self.numbers(numbers, step=epoch)
-        if images is None:
-            return
-        if epoch <= 10 or epoch % 5 == 0:
-            self.images(epoch, images)
-            self.last_images = None
-        else:
+        if images is not None:
             self.last_images = (epoch, images)
+        if epoch <= 10 or epoch % 5 == 0:
+            self.images()
 
-    @_event("image")
-    def images(self, epoch: int, images: np.ndarray) -> Mapping[str, Any]:
-        """Pictures uint8 `[100, 28, 28]`, shown as one."""
-        npy = io.BytesIO()
-        np.save(npy, images, allow_pickle=False)
-        return {"step": epoch, "file": self.kept.keep_bytes("images.npy", npy.getvalue())}
+    @_reported
+    def images(self) -> None:
+        """The pictures of the last epoch that had any, shown as one, unless they are kept already."""
+        if self.last_images is not None:
+            (step, images), self.last_images = self.last_images, None
+            file = self.journal.new("images.npy")
+            np.save(self.journal.folder / file, images, allow_pickle=False)
+            self.journal.write("image", step=step, file=file)
 
-    @_event("metrics")
-    def numbers(self, numbers: Mapping[str, Any], step: int = 0, parent: bool = False) -> Mapping[str, Any]:
-        """Metrics; nested names are joined by dots; a list becomes one metric with its index as step."""
+    @_reported
+    def numbers(self, numbers: Mapping[str, Any], step: int = 0, parent: bool = False) -> None:
+        """Metrics; a name within a section follows a dot; a list is one metric with its index as step."""
         values = [
             (name, float(value), at)
-            for name, found in _flat(numbers)
+            for name, found in params.dotted(dict(numbers)).items()
+            if not isinstance(found, str)
             for at, value in (enumerate(found) if isinstance(found, list) else [(step, found)])
         ]
-        return {"values": values, "parent": parent}
+        self.journal.write("metrics", values=values, parent=parent)
 
     def artifacts(self, *paths: str, parent: bool = False) -> None:
         """Files, or folders with their content, under the same names as below data/."""
         for path in map(Path, paths):
-            self._artifact(path, parent)
+            self.artifact(path, parent)
 
-    @_event("artifact")
-    def _artifact(self, path: Path, parent: bool) -> Mapping[str, Any]:
-        below = path.parts[1:] if path.is_dir() else path.parts[1:-1]
-        return {"file": self.kept.keep(path), "target": "/".join(below) or None, "parent": parent}
+    @_reported
+    def artifact(self, path: Path, parent: bool) -> None:
+        """One of them: the others are kept if it cannot be."""
+        target = "/".join(path.parts[1:-1]) or None
+        self.journal.write("artifact", file=self.journal.keep(path), target=target, parent=parent)
 
-    @_event("model")
-    def model(self, name: str, folder: str, about: str) -> Mapping[str, Any]:
+    @_reported
+    def model(self, name: str, folder: str, about: str) -> None:
         """A trained generator as a registered pyfunc model, loadable without this repository."""
-        return {
-            "name": name,
-            "about": about,
-            "file": self.kept.keep(Path(folder)),
-            "code": self.kept.keep(provenance.PACKAGE),
-            "md5": pipeline.md5(Path(folder, "model.safetensors")),
+        self.journal.write(
+            "model",
+            name=name,
+            about=about,
+            file=self.journal.keep(Path(folder)),
+            code=self.journal.keep(provenance.PACKAGE),
+            md5=pipeline.md5(Path(folder, "model.safetensors")),
             # No package index has a build's local version (2.9.1+cpu).
-            "requirements": [f"{package}=={version(package).split('+')[0]}" for package in MODEL_PACKAGES],
-        }
+            requirements=[f"{package}=={version(package).split('+')[0]}" for package in MODEL_PACKAGES],
+        )
 
-    @_event("dataset")
-    def dataset(self, path: str, source: str, context: str) -> Mapping[str, Any]:
+    @_reported
+    def dataset(self, path: str, source: str, context: str) -> None:
         """The data set of stage and pipeline, named by its source and the MD5 of its file."""
-        return {"path": path, "name": source, "context": context, "md5": self._md5(path)}
+        self.journal.write("dataset", path=path, name=source, context=context, md5=self._md5(path))
 
-    @_event("candidates")
+    @_reported
     def candidates(
         self,
         models: Mapping[str, Mapping[str, Any]],
@@ -131,7 +125,7 @@ class Run:
         better: str,
         drawn: Mapping[str, str],
         judged_by: Sequence[str],
-    ) -> Mapping[str, Any]:
+    ) -> None:
         """Measured models; a better one becomes champion.
 
         models: name -> `value` of the metric, `images` and `reference_images` (how many it was measured on).
@@ -139,36 +133,33 @@ class Run:
         model is found. judged_by: the files that another run's results must share to compare with these.
         """
         judge = "+".join(self._md5(path)[:8] for path in judged_by)
-        found = {name: dict(result, samples=drawn[name]) for name, result in models.items()}
-        for result in found.values():
-            result |= {"samples_md5": self._md5(result["samples"]), "judged_by": judge}
-        return {"metric": metric, "better": better, "models": found}
+        found = {
+            name: dict(result, samples=drawn[name], samples_md5=self._md5(drawn[name]), judged_by=judge)
+            for name, result in models.items()
+        }
+        self.journal.write("candidates", metric=metric, better=better, models=found)
 
-    @_event("describe")
-    def describe(self, markdown: str) -> Mapping[str, Any]:
+    def describe(self, markdown: str) -> None:
         """The text that the UI shows on top of the parent run."""
-        return {"text": markdown}
+        self.tags({"note": markdown}, parent=True)
 
-    @_event("tags")
-    def tags(self, tags: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Tags of the child run."""
-        return {"tags": {name: str(value) for name, value in tags.items()}}
+    @_reported
+    def tags(self, tags: Mapping[str, Any], parent: bool = False) -> None:
+        """Tags of the child run, or of its parent."""
+        self.journal.write("tags", tags={name: str(value) for name, value in tags.items()}, parent=parent)
 
-    @_event("tags")
-    def wrote(self, paths: Sequence[str]) -> Mapping[str, Any]:
+    @_reported
+    def wrote(self, paths: Sequence[str]) -> None:
         """Tags the child run with the MD5 of every file below data/ among these files and folders."""
-        return {"tags": {f"wrote/{path}": md5 for path, md5 in pipeline.data_hashes(paths).items()}}
+        self.tags({f"wrote/{path}": md5 for path, md5 in pipeline.data_hashes(paths).items()})
+
+    @_reported
+    def end(self, status: str, error: str | None) -> None:
+        """FINISHED, FAILED or KILLED, and why."""
+        self.journal.end(status, error)
 
     def _md5(self, path: str) -> str:
         return self.read.get(path) or pipeline.md5(Path(path))
-
-    def end(self, status: str, error: str | None = None) -> None:
-        """FINISHED, FAILED or KILLED, and why."""
-        try:
-            if self.journal is not None:
-                self.journal.end(status, error)
-        except OSError as full:
-            courier.say(f"the end cannot be written to {self.kept.folder} ({address.line(full)})")
 
 
 @contextmanager
@@ -179,13 +170,12 @@ def stage(name: str) -> Iterator[Run]:
     (before the work) and writes (after it). SIGTERM ends the stage as Ctrl-C does.
     """
     stages, spec = pipeline.stages(), pipeline.stage(name)
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     status, error, run, process = "KILLED", None, Run(), None  # KILLED, until something else is known
     try:
         run, process = _start(name, stages)
         yield run
-        if run.last_images is not None:
-            run.images(*run.last_images)
+        run.images()
         run.wrote(pipeline.outs(spec))
         status = "FINISHED"
     except Exception as raised:
@@ -198,23 +188,17 @@ def stage(name: str) -> Iterator[Run]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _terminate(signum: int, frame: Any) -> None:
-    sys.exit(128 + signum)
-
-
 def _start(name: str, stages: pipeline.Stages) -> tuple[Run, subprocess.Popen | None]:
     """A run with its journal and its courier; without them where they cannot be had."""
     outbox, run = pipeline.root() / OUTBOX, Run()
+    why, then = f"{outbox} cannot be written", "this stage runs untracked"
     try:
         start = _description(name, stages)
         run = Run(Journal(outbox, name, **start), start["read"])
-        return run, courier.start(run.kept.folder)
+        why, then = "no process can be started", f"this run is kept in {run.journal.folder}"
+        return run, courier.start(run.journal.folder)
     except Exception as error:
-        if run.journal is None:
-            why, what = f"{outbox} cannot be written", "this stage runs untracked"
-        else:
-            why, what = "no process can be started", f"this run is kept in {run.journal.folder}"
-        courier.say(f"{why} ({address.line(error)}): {what}")
+        courier.say(f"{why} ({address.line(error)}): {then}")
         return run, None
 
 
@@ -230,7 +214,7 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
         "experiment": address.experiment(),
         "execution_name": provenance.name(tags),
         "tags": tags,
-        "of_stage": own | {f"read/{path}": md5 for path, md5 in read.items()},
+        "of_stage": tags | own | {f"read/{path}": md5 for path, md5 in read.items()},
         "params": {k: v for k, v in every.items() if k in wanted or k.split(".")[0] in wanted},
         "all_params": every,
         "read": read,
@@ -239,12 +223,11 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
 
 
 def _wait_for(process: subprocess.Popen, run: Run) -> None:
-    """Gives the courier time for the rest. It goes on by itself for as long as MLflow answers.
+    """Gives the courier time for the rest; it goes on by itself for as long as MLflow answers.
 
-    One that was killed, perhaps for its memory, is replaced: after a pipeline's last stage nobody else would
-    deliver, and its run would stay RUNNING.
+    One that was killed is replaced: after a pipeline's last stage nobody else would deliver.
     """
-    folder = run.kept.folder
+    folder = run.journal.folder
     try:
         process.communicate(timeout=WAIT_SECONDS)  # closes the pipe: the stage has ended
         if process.returncode and folder.exists():
@@ -254,11 +237,3 @@ def _wait_for(process: subprocess.Popen, run: Run) -> None:
     if folder.exists():
         courier.say(f"MLflow does not have all of this run: it is kept in {folder}")
         courier.say("the next stage delivers it, or 'python -m condgen deliver'")
-
-
-def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in numbers.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif not isinstance(value, str):
-            yield prefix + name, value

@@ -5,7 +5,6 @@ import re
 
 from condgen.base.pipeline import root
 
-EXPERIMENT = "condgen"
 USERINFO = re.compile(r"(://)[^/\s]*@")  # greedy: a password may hold an @
 SQLITE = "sqlite:///"
 SETTINGS = {
@@ -37,7 +36,7 @@ def address() -> str:
 
 def experiment() -> str:
     """MLFLOW_EXPERIMENT_NAME, or "condgen"."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "condgen"
 
 
 def bare(uri: str) -> str:

@@ -54,17 +54,12 @@ class Courier:
             with self.delivery(self.folder, say) as own:
                 while not self._round(own.advance, stage_ended.is_set()):
                     stage_ended.wait(RETRY_SECONDS if self.failing else POLL_SECONDS)
-            until = time.monotonic() + BACKLOG_SECONDS
-            while not self.failing and time.monotonic() < until and self._deliver_another():
-                pass
         except Timeout:
             pass  # another process delivers this journal
 
     def _round(self, advance, last: bool) -> bool:
         """Delivers what there is. True: there is nothing more to do."""
-        while self._deliver_another(same_execution=True):  # what its own may need
-            pass
-        self._deliver_another()  # only one, so that its own does not wait long
+        self._deliver_others(BACKLOG_SECONDS if last else 0)
         try:
             done = advance()
         except Exception as error:
@@ -79,23 +74,24 @@ class Courier:
             time.sleep(0.1)  # the operating system has not yet released the lock of a killed stage
         return done
 
-    def _deliver_another(self, same_execution: bool = False) -> bool:
-        """Delivers the oldest journal whose stage has ended. True: there may be more.
+    def _deliver_others(self, seconds: float) -> None:
+        """Delivers journals whose stage has ended, until one fails: all of this pipeline execution, whose
+        runs its own may name, then at least one of others, the oldest first, for as long as there is time.
 
         One that fails is given up until MLflow can be used again: its own server may be dead for good.
         """
-        for folder in journal.waiting(self.folder.parent):
-            if folder in self.given_up or not journal.over(folder):
-                continue
-            if same_execution and journal.execution(folder) != journal.execution(self.folder):
-                continue
+        until, mine = time.monotonic() + seconds, journal.execution(self.folder)
+        waiting = [f for f in journal.waiting(self.folder.parent) if f not in self.given_up]
+        for folder in sorted(filter(journal.over, waiting), key=lambda f: journal.execution(f) != mine):
+            foreign = journal.execution(folder) != mine
             try:
                 with self.delivery(folder, say) as other:
-                    return other.advance()
+                    done = other.advance()
             except Exception:  # 'condgen deliver' says why
                 self.given_up.add(folder)
-                return False
-        return False
+                return
+            if not done or (foreign and time.monotonic() >= until):
+                return
 
 
 def say(text: str) -> None:

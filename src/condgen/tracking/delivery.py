@@ -13,31 +13,20 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from filelock import FileLock, Timeout
-from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import (
-    DatasetInput,
-    InputTag,
-    LoggedModelOutput,
-    LoggedModelStatus,
-    Metric,
-    Param,
-    Run,
-    RunTag,
-)
+from mlflow import entities
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
 from condgen.base import files
+from condgen.base.errors import UserError
 from condgen.base.pictures import mosaic
 from condgen.tracking import journal, lineage, registry
 from condgen.tracking.address import address, bare, line
 from condgen.tracking.journal import Event
-from condgen.tracking.store import Store, connect
+from condgen.tracking.store import connect
 
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow has understood, and would say the same to another try
-LOCK_SECONDS = 120
 STATE = "delivered.json"
 REPORT = "report.html"
 
@@ -53,13 +42,8 @@ class Delivery:
         self.folder, self.say, self.to = folder, say, to
         self.lock = FileLock(folder / "courier.lock", timeout=0)
         # For what two processes of this machine must not do at once.
-        self.alone = FileLock(folder.parent / "store.lock", timeout=LOCK_SECONDS)
-        self.connected: Store | None = None
-
-    @property
-    def store(self) -> Store:
-        assert self.connected is not None, "advance connects first"
-        return self.connected
+        self.alone = FileLock(folder.parent / "store.lock", timeout=120)
+        self.connected = False
 
     def __enter__(self) -> "Delivery":
         if not self.folder.is_dir():  # delivered by now; taking the lock would create it again
@@ -80,15 +64,14 @@ class Delivery:
         if not events:
             return False
         try:
-            if self.connected is None:
+            if not self.connected:
                 self._begin(events[0])
             for event in events[self.count :]:
                 self._deliver(event)
                 self.count += 1
-                state = {"run": self.run, "count": self.count}
-                files.write(self.folder / STATE, json.dumps(state).encode())
+                files.write_json(self.folder / STATE, {"run": self.run, "count": self.count})
         except Exception:
-            self.connected = None  # next time it may be another server, or an emptied one
+            self.connected = False  # next time it may be another server, or an emptied one
             raise
         done = events[-1]["do"] == "end"
         if done:
@@ -96,45 +79,40 @@ class Delivery:
         return done
 
     def _begin(self, start: Event) -> None:
-        """Finds the journal's run in the store, or creates it, and how many events the run has."""
+        """Finds the runs of execution and stage, or creates them, and how many events MLflow has."""
         self.start = start
         with self.alone:  # of the tables of a new data base, and of the parent run, there must be only one
-            self.connected = connect(self.to or _with_password(start["uri"]), start["experiment"])
-            found = self.store.latest(f"tags.journal = '{self.folder.name}'") or self._create()
-        self.run, self.parent = found.info.run_id, found.data.tags["mlflow.parentRunId"]
+            self.store = connect(self.to or _with_password(start["uri"]), start["experiment"])
+            of_execution = f"tags.execution = '{start['tags']['execution']}' AND tags.stage = 'pipeline'"
+            tags = start["tags"] | {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
+            parent = self._find_or_create(of_execution, start["execution_name"], tags)
+            self.parent = parent.info.run_id
+            if not parent.data.params:
+                self._params(self.parent, start["all_params"])
+            name = f"{start['stage']} · {start['execution_name']}"
+            tags = start["of_stage"] | {"mlflow.parentRunId": self.parent, "journal": self.folder.name}
+            run = self._find_or_create(f"tags.journal = '{self.folder.name}'", name, tags)
+            self.run = run.info.run_id
         self._params(self.run, start["params"])
+        if run.info.status == "RUNNING":  # the parent may have ended with the stage before
+            self.store.client.update_run(self.parent, status="RUNNING")
         try:
-            state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            state = files.read_json(self.folder / STATE)
+        except UserError:  # nothing is delivered yet, or the machine lost power
             state = {}
         # Another run: this is another store, or it has lost the run, and gets all of the journal again.
         self.count = state["count"] if state.get("run") == self.run else 1
+        self.connected = True
 
-    def _create(self) -> Run:
-        start, name = self.start, f"{self.start['stage']} · {self.start['execution_name']}"
-        tags = {"mlflow.parentRunId": self._parent(), "journal": self.folder.name}
-        tags |= start["tags"] | start["of_stage"]
-        return self.store.client.create_run(self.store.experiment, start["at"], tags, name)
-
-    def _parent(self) -> str:
-        """The run of the pipeline execution, whose first stage creates it."""
-        client, start = self.store.client, self.start
-        execution = start["tags"]["execution"]
-        found = self.store.latest(f"tags.execution = '{execution}' AND tags.stage = 'pipeline'")
-        if found is None:
-            tags = start["tags"] | {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
-            found = client.create_run(self.store.experiment, start["at"], tags, start["execution_name"])
-        elif found.info.status != "RUNNING":
-            client.update_run(found.info.run_id, status="RUNNING")
-        if not found.data.params:
-            self._params(found.info.run_id, start["all_params"])
-        return found.info.run_id
+    def _find_or_create(self, query: str, name: str, tags: dict[str, str]) -> entities.Run:
+        store = self.store
+        return store.latest(query) or store.client.create_run(store.experiment, self.start["at"], tags, name)
 
     def _params(self, run: str, values: dict[str, str]) -> None:
-        self.store.client.log_batch(run, params=[Param(name, value) for name, value in values.items()])
+        self.store.client.log_batch(run, params=[entities.Param(*item) for item in values.items()])
 
     def _set_tags(self, run: str, values: dict[str, str]) -> None:
-        self.store.client.log_batch(run, tags=[RunTag(name, value) for name, value in values.items()])
+        self.store.client.log_batch(run, tags=[entities.RunTag(*item) for item in values.items()])
 
     def _deliver(self, event: Event) -> None:
         try:
@@ -150,7 +128,7 @@ class Delivery:
     # One method for each kind of event.
 
     def _metrics(self, event: Event) -> None:
-        metrics = [Metric(name, value, event["at"], step) for name, value, step in event["values"]]
+        metrics = [entities.Metric(name, value, event["at"], step) for name, value, step in event["values"]]
         self.store.client.log_batch(self._where(event), metrics=metrics)
 
     def _image(self, event: Event) -> None:
@@ -163,50 +141,46 @@ class Delivery:
         client.log_image(self.run, images, key="samples", step=step, timestamp=event["at"], synchronous=True)
 
     def _artifact(self, event: Event) -> None:
-        path = self.folder / event["file"]
-        log = self.store.client.log_artifacts if path.is_dir() else self.store.client.log_artifact
-        log(self._where(event), str(path), event["target"])
+        path = str(self.folder / event["file"])
+        self.store.client.log_artifact(self._where(event), path, event["target"])  # a folder, too
 
     def _dataset(self, event: Event) -> None:
-        source = CodeDatasetSource({"path": event["path"], "source": event["name"]})
-        meta = MetaDataset(source, name=event["name"], digest=event["md5"][:8])  # type: ignore[abstract]
-        used = DatasetInput(meta._to_mlflow_entity(), [InputTag("mlflow.data.context", event["context"])])
+        source = json.dumps({"tags": {"path": event["path"], "source": event["name"]}})
+        data = entities.Dataset(event["name"], event["md5"][:8], "code", source)
+        used = entities.DatasetInput(data, [entities.InputTag("mlflow.data.context", event["context"])])
         for run in (self.run, self.parent):
             self.store.client.log_inputs(run, [used])
             self.store.client.set_tag(run, "data", event["name"])  # mlflow.search_runs shows no inputs
 
     def _tags(self, event: Event) -> None:
-        self._set_tags(self.run, event["tags"])
+        self._set_tags(self._where(event), event["tags"])
 
     def _model(self, event: Event) -> None:
-        """Logs and registers a pyfunc model made of files and code. One that is half there is completed."""
+        """Logs and registers a pyfunc model of files and code. One that is half there is completed."""
         client, experiment = self.store.client, self.store.experiment
         found = client.search_logged_models([experiment], f"source_run_id = '{self.run}'")
         model = found[0] if found else client.create_logged_model(experiment, event["name"], self.run)
-        if model.status != LoggedModelStatus.READY:
+        if model.status != entities.LoggedModelStatus.READY:
             outputs = client.get_run(self.run).outputs
             if not (outputs and outputs.model_outputs):
-                client.log_outputs(self.run, [LoggedModelOutput(model.model_id, step=0)])
-            with tempfile.TemporaryDirectory() as folder:
-                self._save_model(event, f"{folder}/model", Model(run_id=self.run, model_id=model.model_id))
-                client.log_model_artifacts(model.model_id, f"{folder}/model")
-            client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        registry.register(client, model, event["about"], event["md5"])
+                client.log_outputs(self.run, [entities.LoggedModelOutput(model.model_id, step=0)])
+            with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow warns of its own type hints, and wants an example
+                from condgen.sampling import serving  # a second that few journals need
 
-    def _save_model(self, event: Event, path: str, model: Model) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow warns of its own type hints, and wants an example
-            from condgen.sampling import serving  # a second that few journals need
-
-            mlflow.pyfunc.save_model(
-                path,
-                python_model=str(self.folder / event["code"] / "sampling/serving.py"),
-                artifacts={"model": str(self.folder / event["file"])},
-                code_paths=[str(self.folder / event["code"])],
-                signature=serving.SIGNATURE,
-                pip_requirements=event["requirements"],
-                mlflow_model=model,
-            )
+                mlflow.pyfunc.save_model(
+                    folder,
+                    python_model=str(self.folder / event["code"] / "sampling/serving.py"),
+                    artifacts={"model": str(self.folder / event["file"])},
+                    code_paths=[str(self.folder / event["code"])],
+                    signature=serving.SIGNATURE,
+                    pip_requirements=event["requirements"],
+                    mlflow_model=Model(run_id=self.run, model_id=model.model_id),
+                )
+                client.log_model_artifacts(model.model_id, folder)
+            client.finalize_logged_model(model.model_id, entities.LoggedModelStatus.READY)
+        with self.alone:  # two must not both create the first version's name
+            registry.register(client, model, event["about"], event["md5"])
 
     def _candidates(self, event: Event) -> None:
         """Measured models. Which versions they are is found by content: samples <- stage sample <- model."""
@@ -223,9 +197,6 @@ class Delivery:
                     self.store.client, model, md5, event["metric"], event["better"], found
                 )
         self._set_tags(self.run, verdicts)
-
-    def _describe(self, event: Event) -> None:
-        self.store.client.set_tag(self.parent, "note", event["text"])
 
     def _end(self, event: Event) -> None:
         """Ends the child, and the parent, whose status is the worst of its children's."""
@@ -268,9 +239,7 @@ def deliver_all(outbox: Path, say: Callable[[str], None], to: str | None = None)
     """Delivers every journal whose stage has ended, the oldest first. Returns (delivered, left over)."""
     delivered, left = 0, 0
     files.sweep(outbox)
-    for folder in journal.waiting(outbox):
-        if not journal.over(folder):
-            continue
+    for folder in filter(journal.over, journal.waiting(outbox)):
         try:
             with Delivery(folder, say, to) as delivery:
                 done = delivery.advance()

@@ -12,8 +12,8 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,12 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """A journal that is being written, by the stage that owns it. Methods may raise OSError or UserError."""
+    """A journal that is being written, by the stage that owns it. Methods may raise OSError."""
 
     def __init__(self, outbox: Path, name: str, **start: Any):
         """start: the content of the first event."""
         # Sorted by name, journals are in the order in which they began.
-        now = time.time()
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1000):03d}"
-        name = f"{stamp}-{name}-{uuid.uuid4().hex[:8]}"
+        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{name}-{uuid.uuid4().hex[:8]}"
         self.kept = 0
         # Hidden until it has an owner and a start: it would look like the journal of a killed stage.
         self.folder = outbox / f"{files.unfinished(name)}new"
@@ -69,20 +67,15 @@ class Journal:
 
         Returns its name in the journal. Compiled code is left out.
         """
-        name = self._new(path.name)
+        name = self.new(path.name)
         if path.is_dir():
             shutil.copytree(path, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(path, self.folder / name)
         return name
 
-    def keep_bytes(self, name: str, content: bytes) -> str:
-        """Keeps a file that is nowhere else. Returns its name in the journal."""
-        name = self._new(name)
-        files.write(self.folder / name, content)
-        return name
-
-    def _new(self, name: str) -> str:
+    def new(self, name: str) -> str:
+        """A place in the journal for a file of this name."""
         self.kept += 1
         (self.folder / str(self.kept)).mkdir()
         return f"{self.kept}/{name}"
@@ -106,7 +99,11 @@ def events(folder: Path) -> list[Event]:
     killed stage ends with KILLED when it was last written to.
     """
     orphan = orphaned(folder)  # asked first: what its owner wrote last is then in the file
-    found = list(_lines(folder))
+    found: list[Event] = []
+    with suppress(OSError):  # it was delivered meanwhile
+        for line in (folder / EVENTS).read_bytes().split(b"\n")[:-1]:
+            with suppress(ValueError):
+                found.append(json.loads(line))
     if orphan and found and found[-1]["do"] != "end":
         status = next((p.name.removeprefix(ENDED) for p in folder.glob(f"{ENDED}*")), "KILLED")
         at = int((folder / EVENTS).stat().st_mtime * 1000)
@@ -115,31 +112,19 @@ def events(folder: Path) -> list[Event]:
     return found
 
 
-def _lines(folder: Path) -> Iterator[Event]:
-    try:
-        lines = (folder / EVENTS).read_bytes().split(b"\n")
-    except OSError:
-        return
-    for line in lines[:-1]:
-        with suppress(ValueError):
-            yield json.loads(line)
-
-
 def over(folder: Path) -> bool:
     """Whether nothing more will be written: the stage has ended, or is gone."""
-    found = events(folder)
-    return bool(found) and found[-1]["do"] == "end"
+    return any(event["do"] == "end" for event in events(folder))
 
 
 def execution(folder: Path) -> str | None:
     """The pipeline execution that a journal belongs to."""
-    return next((event["tags"]["execution"] for event in _lines(folder)), None)
+    return next((event["tags"]["execution"] for event in events(folder)), None)
 
 
-def waiting(outbox: Path) -> Iterator[Path]:
+def waiting(outbox: Path) -> list[Path]:
     """Journals that MLflow does not have all of, the oldest first."""
-    if outbox.is_dir():
-        yield from sorted(p for p in outbox.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(path for path in outbox.glob("[!.]*") if path.is_dir())
 
 
 def remove(folder: Path) -> None:

@@ -88,7 +88,10 @@ def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
 
 
 def _run(store: Store, what: str) -> Iterator[str]:
-    run = _find(store, what)
+    found = [store.latest(f"attributes.{key} = '{what}'") for key in ("run_id", "run_name")]
+    run = next(filter(None, found), None)
+    if run is None:
+        raise UserError(f"{what} is neither a file nor the id or name of a run in this store")
     yield f"{run.info.run_name}  {run.info.status}  {store.link(run.info.run_id)}"
     for stage in reversed(store.children(run.info.run_id) or [run]):
         yield from _made(store, stage, "  ")
@@ -99,13 +102,3 @@ def _run(store: Store, what: str) -> Iterator[str]:
     for key, value in sorted(run.data.tags.items()):
         if key.startswith("reused.") and not key.endswith(".run"):
             yield f"  {key.removeprefix('reused.')} did not run again: its result is that of {value}"
-
-
-def _find(store: Store, what: str) -> Run:
-    try:
-        return store.client.get_run(what)
-    except MlflowException:  # not an id
-        run = store.latest(f"attributes.run_name = '{what}'") if "'" not in what else None
-    if run is None:
-        raise UserError(f"{what} is neither a file nor the id or name of a run in this store")
-    return run

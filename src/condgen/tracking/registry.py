@@ -12,7 +12,6 @@ from typing import Any
 import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from condgen.base.errors import UserError
@@ -28,11 +27,8 @@ def registered_name(model: str) -> str:
 def register(client: MlflowClient, model: LoggedModel, about: str, md5: str) -> None:
     """A logged model becomes the latest version of its name, once. md5: of its model.safetensors."""
     name, run = registered_name(model.name), model.source_run_id
-    try:
+    if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=about)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
     if not client.search_model_versions(f"name = '{name}' AND run_id = '{run}'"):
         location, tags = model.artifact_location, {"md5": md5}
         client.create_model_version(name, location, run, tags, model_id=model.model_id)

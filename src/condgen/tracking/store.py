@@ -15,8 +15,6 @@ from condgen.base.pipeline import root
 from condgen.tracking import address, views
 from condgen.tracking.address import SQLITE
 
-MOST = 50_000  # runs that MLflow gives at once
-
 
 class Store(NamedTuple):
     """A tracking store and the experiment in it."""
@@ -25,10 +23,9 @@ class Store(NamedTuple):
     client: MlflowClient
     experiment: str
 
-    def runs(self, query: str, most: int = MOST) -> list[Run]:
-        """Runs of the experiment that match MLflow's query, the newest first."""
-        newest_first = ["attributes.start_time DESC"]
-        return self.client.search_runs([self.experiment], query, max_results=most, order_by=newest_first)
+    def runs(self, query: str, most: int = 50_000) -> list[Run]:
+        """Runs of the experiment that match MLflow's query, the newest first. MLflow gives 50,000 at most."""
+        return self.client.search_runs([self.experiment], query, max_results=most)
 
     def latest(self, query: str) -> Run | None:
         """The newest run that matches MLflow's query."""
@@ -50,19 +47,15 @@ def connect(uri: str, name: str) -> Store:
     An experiment's artifact folder is fixed when it is created, so it must not lie in a temporary copy: it is
     beside the data base, or at the root of the repository. A server has its own.
     """
-    artifacts = None
-    if uri.startswith(SQLITE):
-        folder = Path(uri.removeprefix(SQLITE)).parent
-        if not folder.is_dir():  # MLflow would try for minutes
-            raise FileNotFoundError(f"{folder} does not exist")
-        artifacts = (folder / "mlartifacts").as_uri()
-    elif not uri.startswith(("http://", "https://", "databricks")):
-        artifacts = (root() / "mlartifacts").as_uri()
+    folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else root()
+    if not folder.is_dir():  # MLflow would try for minutes
+        raise FileNotFoundError(f"{folder} does not exist")
+    server = uri.startswith(("http://", "https://", "databricks"))
     client = MlflowClient(uri, uri)
-    if client.get_experiment_by_name(name) is None:
-        client.create_experiment(name, artifacts)
     found = client.get_experiment_by_name(name)
-    assert found is not None, "it was just created"
+    if found is None:
+        artifacts = None if server else (folder / "mlartifacts").as_uri()
+        found = client.get_experiment(client.create_experiment(name, artifacts))
     if views.RESULTS not in found.tags:
         for key, value in views.tags(found.experiment_id, int(time.time() * 1000)).items():
             client.set_experiment_tag(found.experiment_id, key, value)

@@ -19,11 +19,6 @@ TAG = "mlflow.sharedViewState."
 RESULTS = TAG + "results"
 WIDTH = 150  # pixels of a column
 STEP = 25  # the epoch whose pictures are shown first: the last one of the article's table
-NOTE = (
-    "One parent run for each execution of the pipeline, a child run for each stage of it. "
-    "Views, also in the menu of views: [results]({results}) · [pictures and curves of the CVAE]({cvae}) · "
-    "[of the CGAN]({cgan})"
-)
 
 
 def tags(experiment: str, now: int) -> dict[str, str]:
@@ -33,24 +28,26 @@ def tags(experiment: str, now: int) -> dict[str, str]:
         "cvae": ("CVAE training", _training("cvae")),
         "cgan": ("CGAN training", _training("cgan")),
     }
-    found = {"mlflow.note.content": NOTE.format(**{key: _link(experiment, key) for key in views})}
+    page = f"#/experiments/{experiment}/runs?viewStateShareKey="  # after the UI's address
+    end = "&workflowType=machine_learning"
+    charts = f"{end}&compareRunsMode=CHART"
+    note = (
+        "One parent run for each execution of the pipeline, a child run for each stage of it. "
+        f"Views, also in the menu of views: [results]({page}results{end}) · "
+        f"[pictures and curves of the CVAE]({page}cvae{charts}) · [of the CGAN]({page}cgan{charts})"
+    )
+    found = {"mlflow.note.content": note}
     for key, (name, state) in views.items():
         view = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
         found[TAG + key] = json.dumps(view)
     return found
 
 
-def _link(experiment: str, key: str) -> str:
-    """A view's page, after the UI's address."""
-    page = f"#/experiments/{experiment}/runs?viewStateShareKey={key}&workflowType=machine_learning"
-    return page if key == "results" else page + "&compareRunsMode=CHART"
-
-
 def _results() -> dict[str, Any]:
     """A line for each pipeline run: what was changed, and what came of it."""
     columns = ["tags.`changed`", *(f"metrics.`{name}`" for name in METRICS), "params.`seed`"]
-    charts = [_chart("BAR", "Results", metricKey=name) for name in METRICS]
-    return _state(columns, charts, [_section("Results", 2, 360)]) | {
+    bars = [{"type": "BAR", "metricKey": name} for name in METRICS]
+    return _state(columns, ("Results", 2, 360, bars)) | {
         "columnOrder": columns,
         "columnWidths": dict.fromkeys(columns, WIDTH) | {columns[0]: 2 * WIDTH},
     }
@@ -60,16 +57,10 @@ def _training(model: str) -> dict[str, Any]:
     """The training runs of one model side by side: pictures by epoch, and curves."""
     curves = CURVES[model]
     columns = [*(f"metrics.`{name}`" for name in curves), f"params.`{model}.lr`", "params.`seed`"]
-    lines = {
-        "metricKey": curves[0], "selectedMetricKeys": curves, "xAxisKey": "step", "xAxisScaleType": "linear",
-        "scaleType": "linear", "lineSmoothness": 0, "range": {}, "yAxisKey": "metric", "yAxisExpressions": [],
-        "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True,
-    }  # fmt: skip
-    charts = [
-        _chart("IMAGE", "Pictures", imageKeys=["samples"], step=STEP, showRunParams=False),
-        _chart("LINE", "Curves", **lines),
-    ]
-    return _state(columns, charts, [_section("Pictures", 1, 420), _section("Curves", 1, 360)]) | {
+    pictures = {"type": "IMAGE", "imageKeys": ["samples"], "step": STEP, "showRunParams": False}
+    lines = {"type": "LINE", "metricKey": curves[0], "selectedMetricKeys": curves, "range": {}}
+    whole = {"useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}  # the page's axis, and no smoothing
+    return _state(columns, ("Pictures", 1, 420, [pictures]), ("Curves", 1, 360, [lines | whole])) | {
         "searchFilter": f"tags.stage = 'train_{model}'",
         # By any other key the runs hide below their parents, and their charts with them.
         "orderByKey": f"params.`{model}.lr`",
@@ -77,22 +68,20 @@ def _training(model: str) -> dict[str, Any]:
     }
 
 
-def _state(columns: list[str], charts: list[dict], sections: list[dict]) -> dict[str, Any]:
+def _state(columns: list[str], *sections: tuple[str, int, int, list[dict]]) -> dict[str, Any]:
+    """sections: name, charts in a row, their height in pixels, and the charts."""
     return {
         "selectedColumns": columns,
         "columnWidths": dict.fromkeys(columns, WIDTH),
-        "compareRunCharts": charts,
-        "compareRunSections": [*sections, _section("Model metrics", 2, 360) | {"display": False}],
+        "compareRunCharts": [
+            {"uuid": f"condgen-{name}-{i}", "metricSectionId": name, "runsCountToCompare": 10} | chart
+            for name, _, _, charts in sections
+            for i, chart in enumerate(charts)
+        ],
+        # The last one is MLflow's own: it has a chart of every metric, and is closed here.
+        "compareRunSections": [
+            {"uuid": name, "name": name, "columns": in_a_row, "cardHeight": height, "display": bool(charts)}
+            for name, in_a_row, height, charts in (*sections, ("Model metrics", 2, 360, []))
+        ],
         "isAccordionReordered": True,
     }
-
-
-def _chart(kind: str, section: str, **more: Any) -> dict[str, Any]:
-    name = f"condgen-{section}-{more.get('metricKey', kind)}"
-    fixed = {"runsCountToCompare": 10, "deleted": False, "isGenerated": False}
-    return {"uuid": name, "type": kind, "metricSectionId": section} | fixed | more
-
-
-def _section(name: str, columns: int, height: int) -> dict[str, Any]:
-    fixed = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-    return {"uuid": name, "name": name, "columns": columns, "cardHeight": height} | fixed
