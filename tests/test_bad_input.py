@@ -84,7 +84,7 @@ def sections():
     """The sections that a stage checks before it works."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(params, "check", lambda path, sections: found.extend(sections))
+        patch.setattr(params, "check", lambda content, path, sections: found.extend(sections))
         preflight.check_params("params.yaml")
     return found
 
@@ -324,8 +324,8 @@ FILES = [
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[" * 10**5), ["is damaged"]),
     ("evaluate", f"{JUDGE}/{CONFIG}", lambda path: path.write_text("{}"), ["Classifier", "channels"]),
     # A model and its config that do not fit: models.restore names the network.
-    ("sample", f"{CVAE}/{CONFIG}", keys(hidden=9), ["CVAE", "encoder.weight", "[8, 794]", "[9, 794]"]),
-    ("sample", f"{CGAN}/{CONFIG}", keys(latent_dim=5), ["CGAN", "G.hidden1.weight"]),
+    ("sample", f"{CVAE}/{CONFIG}", keys(hidden=9), ["CVAE", "encoder.0.weight", "[8, 794]", "[9, 794]"]),
+    ("sample", f"{CGAN}/{CONFIG}", keys(latent_dim=5), ["CGAN", "G.hidden.hidden1.weight"]),
     ("sample", f"{CVAE}/{CONFIG}", keys(hidden="8"), ["CVAE"]),
     ("sample", f"{CVAE}/{CONFIG}", keys(hidden=-8), ["CVAE"]),
     ("sample", f"{CVAE}/{CONFIG}", keys(latent_dim=None), ["CVAE", "latent_dim"]),

@@ -100,9 +100,7 @@ def test_every_metric_file_and_the_report_say_that_the_digits_are_the_bundled_on
 
 def test_git_tracks_the_metrics_and_nothing_else_below_data(reproduced):
     listed = reproduced.run("git", "ls-files", "data").split()
-    assert sorted(listed) == sorted(
-        ["data/.gitignore"] + [f"data/metrics/{stage}.json" for stage in STAGES if stage != "sample"]
-    )
+    assert sorted(listed) == sorted(["data/.gitignore"] + [f"data/metrics/{stage}.json" for stage in STAGES])
     assert reproduced.run("git", "status", "--porcelain") == ""
 
 

@@ -128,7 +128,7 @@ def test_a_model_round_trips_through_its_files(folder, state, config):
 def sections():
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(params, "check", lambda path, sections: found.extend(sections))
+        patch.setattr(params, "check", lambda content, path, sections: found.extend(sections))
         preflight.check_params("params.yaml")
     return {section.section: section for section in found}
 

@@ -34,7 +34,8 @@ def changed(repository, name):
 
 
 def test_an_edit_changes_only_the_stages_that_use_the_file(repository):
-    assert changed(repository, "report.py") == {"sample", "evaluate"}
+    assert changed(repository, "report.py") == {"evaluate"}
+    assert changed(repository, "figures.py") == {"sample", "evaluate"}
     assert changed(repository, "metrics.py") == {"evaluate"}
     assert "train_cvae" in changed(repository, "cvae.py")
     assert "train_cvae" not in changed(repository, "cgan.py")

@@ -97,7 +97,7 @@ def resumable(name: str, split: data.Split, folder: Path, rounds: int) -> Second
             start = time.perf_counter()
             record(
                 islice(epochs, 1), state, progress, Nobody(), keepers[which],
-                draw=lambda: data.to_uint8(kind.draw(state.model, z, labels)),
+                draw=lambda: data.to_uint8(kind.draw(state.trained, z, labels)),
             )  # fmt: skip
             kept.remove()  # waits for the disk
             measured.append(time.perf_counter() - start)

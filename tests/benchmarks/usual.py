@@ -54,9 +54,10 @@ class CGAN:
         self.d_optimizer = torch.optim.Adam(self.model.D.parameters(), **adam)
         self.loader = loader(root, skip, p.batch_size, drop_last=True, centred=True)
 
-    def run(self, network: cgan.MLP, h: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def run(self, network: cgan.G | cgan.D, h: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         h = torch.cat([h, y], dim=1)
-        for layer in (network.hidden1, network.hidden2):
+        mlp = network.hidden if isinstance(network, cgan.G) else network.features
+        for layer in (mlp.hidden1, mlp.hidden2):
             h = F.dropout(F.leaky_relu(layer(h), self.p.leak), self.p.dropout)
         return network.out(h)
 

@@ -15,6 +15,9 @@ from condgen.base.pipeline import root
 from condgen.tracking import address, views
 from condgen.tracking.address import SQLITE
 
+# Columns of metrics, but for times: a run of a training stage alone has nothing else.
+MEASURED = r"^metrics\.(?!.*_(seconds|per_second)$)"
+
 
 class Store(NamedTuple):
     """A tracking store and the experiment in it."""
@@ -86,7 +89,7 @@ def existing() -> Store:
 
 
 def finished(store: Store) -> DataFrame:
-    """Finished pipeline runs that have metrics, the oldest first; columns as `mlflow.search_runs` names them.
+    """Finished, measured pipeline runs, the oldest first; columns as `mlflow.search_runs` names them.
 
     Raises UserError where the store fails.
     """
@@ -96,4 +99,4 @@ def finished(store: Store) -> DataFrame:
         runs = mlflow.search_runs([store.experiment], query, order_by=["attributes.start_time ASC"])
     except MlflowException as error:
         raise UserError(f"MLflow cannot read {address.hidden(store.uri)}: {address.line(error)}") from None
-    return runs[runs.filter(like="metrics.").notna().any(axis=1)]
+    return runs[runs.filter(regex=MEASURED).notna().any(axis=1)]
