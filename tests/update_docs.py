@@ -1,15 +1,13 @@
 """Writes the tables of README.md and docs/*.md, and copies the pictures they show. `make docs` calls it.
 
-The numbers of the last run, and of the experiment `best` if there is one, are first copied to docs/, and the
-tables are made from the copies. So a run on another machine changes data/metrics, but no page.
+The numbers of the last run are first copied to docs/results, and the tables are made from that copy. So a run
+on another machine changes data/metrics, but no page.
 """
 
 import csv
 import json
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,36 +25,22 @@ COPIES = {
     "data/plots/sample/cvae_classes.png": "docs/cvae_classes.png",
     "data/plots/sample/cgan_classes.png": "docs/cgan_classes.png",
 }
-# Of the experiment `best`, by their names in data/.
-BEST = {
-    "data/metrics/evaluate.json": "docs/results/best.json",
-    "data/plots/sample/cvae_classes.png": "docs/best_cvae_classes.png",
-    "data/plots/sample/cgan_classes.png": "docs/best_cgan_classes.png",
-}
 BLOCK = "<!-- {0}: written by `make docs` -->\n", "\n<!-- end of {0} -->"
 RELATIONS = {"met": "<", "refuted": ">", "open": "≈"}
 
 
 def blocks(root: Path = ROOT) -> dict[str, dict[str, str]]:
     """Page -> name of a block in it -> its text, made from docs/results, docs/seeds.csv and latest.json."""
-    results, best = (
-        json.loads((root / f"docs/results/{name}.json").read_text(encoding="utf-8"))
-        for name in ("evaluate", "best")
-    )
+    results = json.loads((root / "docs/results/evaluate.json").read_text(encoding="utf-8"))
     speed = json.loads((root / "tests/benchmarks/latest.json").read_text(encoding="utf-8"))
     seeds = read_seeds(root / "docs/seeds.csv")
-    numbers, at_best = (
-        [report.metrics_markdown(r), report.caption(r), report.likelihood_markdown(r)]
-        for r in (results, best)
-    )
+    numbers = [report.metrics_markdown(results), report.caption(results), report.likelihood_markdown(results)]
     return {
-        "README.md": {"verdicts": verdicts_markdown(results, best, seeds)},
+        "README.md": {"verdicts": verdicts_markdown(results, seeds)},
         "docs/results.md": {
             "claims": report.claims_markdown(results),
             "seeds": seeds_markdown(seeds),
             "numbers": "\n\n".join(numbers),
-            "best_claims": report.claims_markdown(best),
-            "best_numbers": "\n\n".join(at_best),
         },
         "docs/speed.md": {"speed": speed_markdown(speed)},
     }
@@ -87,16 +71,24 @@ def tests_cell(results: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
     return f"{verdict_cell(judged)}. {'; '.join(tests)}"
 
 
-def verdicts_markdown(results: Mapping[str, Any], best: Mapping[str, Any], seeds: pooling.Row) -> str:
-    """One row per claim, judged twice, and whether several seeds agree, for the README."""
-    lines = ["| The article says | Both models as in the article | Each at its best |", "|---|---|---|"]
-    for judged, again in zip(results["claims"], best["claims"], strict=True):
-        lines.append(f"| {judged['claim']} | {tests_cell(results, judged)} | {tests_cell(best, again)} |")
-    pooled = [judged["verdict"] for judged in claims.judge(replication.intervals(seeds))]
-    same = pooled == [judged["verdict"] for judged in results["claims"]]
+def verdicts_markdown(results: Mapping[str, Any], seeds: pooling.Row) -> str:
+    """One row per claim, and whether several seeds agree, for the README."""
+    lines = ["| The article says | Verdict, and the numbers it comes from |", "|---|---|"]
+    lines += [f"| {judged['claim']} | {tests_cell(results, judged)} |" for judged in results["claims"]]
+    ranges = replication.intervals(seeds)
+    measured = [
+        (c["outcome"], claims.outcome(*(ranges[c[side]].get(c["metric"]) for side in ("below", "above"))))
+        for judged in results["claims"]
+        for c in judged["comparisons"]
+        if all(f"{c[side]}.{c['metric']}" in seeds.values for side in ("below", "above"))
+    ]
+    same = all(one == several for one, several in measured)
+    lacking = (
+        "" if len(measured) == sum(len(c["comparisons"]) for c in results["claims"]) else ", as far as made"
+    )
     return "\n".join(lines) + (
-        f"\n\nThe numbers are from one run each on {results['data']}. {len(seeds.seeds)} runs as in the "
-        f"article with different seeds, taken together, lead to {'the same' if same else 'other'} verdicts."
+        f"\n\nThe numbers are from one run on {results['data']}. {len(seeds.seeds)} runs with different seeds, "
+        f"taken together, give {'the same' if same else 'other'} outcomes of the comparisons{lacking}."
     )
 
 
@@ -177,17 +169,6 @@ def split(text: str, name: str) -> tuple[str, str, str]:
     return before + start, inside, end + after
 
 
-def copy_of_experiment(name: str, source: str, target: Path) -> None:
-    """Copies a file of a DVC experiment; if there is no such experiment, the page keeps what it has."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["dvc", "get", "--quiet", str(ROOT), source, "--rev", name, "--out", f"{folder}/copy"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"{target.name} stays as it is: {done.stderr.strip() or 'dvc get failed'}")
-        else:
-            shutil.copyfile(f"{folder}/copy", target)
-
-
 def main() -> None:
     missing = [source for source in COPIES if not (ROOT / source).exists()]
     if missing:
@@ -195,8 +176,6 @@ def main() -> None:
     for source, target in COPIES.items():
         (ROOT / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, ROOT / target)
-    for source, target in BEST.items():
-        copy_of_experiment("best", source, ROOT / target)
     for page, parts in blocks().items():
         text = (ROOT / page).read_text(encoding="utf-8")
         for name, content in parts.items():
