@@ -87,8 +87,8 @@ def verdicts_markdown(results: Mapping[str, Any], seeds: pooling.Row) -> str:
         "" if len(measured) == sum(len(c["comparisons"]) for c in results["claims"]) else ", as far as made"
     )
     return "\n".join(lines) + (
-        f"\n\nThe numbers are from one run on {results['data']}. {len(seeds.seeds)} runs with different seeds, "
-        f"taken together, give {'the same' if same else 'other'} outcomes of the comparisons{lacking}."
+        f"\n\nThe numbers are from one run on {results['data']}. {len(seeds.seeds)} runs with different "
+        f"seeds, taken together, give {'the same' if same else 'other'} outcomes of the comparisons{lacking}."
     )
 
 
