@@ -35,7 +35,7 @@ seeds: setup
 best: setup
 	python -m condgen recipe best
 
-# Every rung of recipes/ladder.yaml, one after another (about two hours); then the table and its picture.
+# Every rung of recipes/ladder.yaml, one after another; then the table and its picture.
 ladder: setup
 	python -m condgen recipe ladder
 	python -m condgen ladder --csv docs/ladder.csv --png docs/ladder.png
