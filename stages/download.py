@@ -11,13 +11,13 @@ import os
 
 from condgen import tracking
 from condgen.base import files, params, pipeline
-from condgen.datasets import download
+from condgen.datasets import download, sets
 
 
 def main() -> None:
     p = params.read(download.DataParams)
     with tracking.stage("download") as run:
-        arrays = download.get(p, pipeline.root(), os.environ.get("MNIST_MIRROR"))
+        arrays = sets.get(p, pipeline.root(), os.environ.get("MNIST_MIRROR"))
         files.write_npz("data/dataset.npz", **arrays)
         numbers = download.summary(arrays)
         files.write_json("data/metrics/download.json", numbers)

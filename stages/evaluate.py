@@ -1,4 +1,4 @@
-"""Measures both models against real digits: data/metrics/evaluate.json and data/report.html."""
+"""Measures both models against real images: data/metrics/evaluate.json and data/report.html."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from condgen import tracking
 from condgen.base import files, params
 from condgen.base.device import choose_device, machine
 from condgen.datasets import data
+from condgen.datasets.spec import Words
 from condgen.evaluation import suite
 from condgen.evaluation.params import EvaluateParams, RegistryParams
 from condgen.models import MODELS, classifier, restore
@@ -28,8 +29,9 @@ def main() -> None:
             images = images.for_tuning()
         run.dataset("data/dataset.npz", images.source, "evaluation")
         judge = restore(classifier.Classifier, *files.read_model("data/models/classifier")).to(device)
-        drawn = {name: data.load_samples(f"data/samples/{name}.npz", device) for name in MODELS}
-        histories = {name: data.load_history(f"data/history/{name}.npz", device) for name in MODELS}
+        spec = images.spec
+        drawn = {name: data.load_samples(f"data/samples/{name}.npz", spec, device) for name in MODELS}
+        histories = {name: data.load_history(f"data/history/{name}.npz", spec, device) for name in MODELS}
         curves = {name: files.read_csv(f"data/plots/{name}.csv", *plots.CURVES[name]) for name in MODELS}
         judged = suite.read_accuracy("data/metrics/train_classifier.json", images.source)
         bounds = suite.read_bounds("data/metrics/train_cvae.json", images.source)
@@ -38,18 +40,20 @@ def main() -> None:
         measured = suite.measure_all(drawn, histories, images, judge, network, p.gan_train_epochs)
         results = suite.results(measured, images, p.reference, judged, bounds, costs)
         files.write_json("data/metrics/evaluate.json", results)
-        files.write_csv("data/plots/accuracy_by_digit.csv", report.accuracy_rows(results))
+        files.write_csv("data/plots/accuracy_by_class.csv", report.accuracy_rows(results))
         plots.evaluation("data/plots/evaluate", results, curves)
-        plots.nearest("data/plots/evaluate", suite.nearest_pairs(drawn, images.train))
-        pictures = captions.pictures(Path("data/plots/sample"), Path("data/plots/evaluate"))
+        plots.nearest("data/plots/evaluate", suite.nearest_pairs(drawn, images))
+        pictures = captions.pictures(
+            Words(spec.classes), Path("data/plots/sample"), Path("data/plots/evaluate")
+        )
         report.html("data/report.html", results, pictures)
 
         for parent in (False, True):
             run.numbers(suite.headline(results), parent=parent)
-        run.numbers(suite.by_digit(results))
+        run.numbers(suite.by_class(results))
         run.artifacts(
             "data/metrics/evaluate.json",
-            "data/plots/accuracy_by_digit.csv",
+            "data/plots/accuracy_by_class.csv",
             "data/plots/evaluate",
             "data/report.html",
         )

@@ -23,15 +23,19 @@ def main() -> None:
         run.tags(machine(device))
         # Everything is read before anything is written: a damaged file leaves earlier samples untouched.
         generators = {name: generator.load(f"data/models/{name}", device, name) for name in MODELS}
-        histories = {name: data.read_history(f"data/history/{name}.npz") for name in MODELS}
+        histories = {
+            name: data.read_history(f"data/history/{name}.npz", model.spec)
+            for name, model in generators.items()
+        }
 
         for name, model in generators.items():
             samples = latent.sample(model, p.per_class, seed)
             files.write_npz(f"data/samples/{name}.npz", **samples)
-            plots.samples("data/plots/sample", name, samples)
-            plots.latent_space("data/plots/sample", name, latent.pictures(model, p.manifold_steps, seed))
+            plots.samples("data/plots/sample", model.spec, name, samples)
+            pictures = latent.pictures(model, p.manifold_steps, seed)
+            plots.latent_space("data/plots/sample", model.spec, name, pictures)
         tables = {name: latent.table(p.table_epochs, *history) for name, history in histories.items()}
-        plots.learning("data/plots/sample", tables, histories)
+        plots.learning("data/plots/sample", generators["cvae"].spec, tables, histories)
 
         files.write_json(
             "data/metrics/sample.json", {n: cost.counts(model) for n, model in generators.items()}

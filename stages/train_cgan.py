@@ -29,12 +29,12 @@ def main() -> None:
         state, checkpoint = loop.run(cgan, p, images, of_stage, run)
 
         files.write_model("data/models/cgan", *split_state(state.trained, "cgan"))
-        write_history("data/history/cgan.npz", state.pictures[1:])
+        write_history("data/history/cgan.npz", images.spec, state.pictures[1:])
         files.write_csv("data/plots/cgan.csv", state.rows)
         files.write_json("data/metrics/train_cgan.json", summary(state, images.source))
 
         run.numbers({"cgan": {"train_seconds": state.seconds}}, parent=True)
-        run.model("cgan", "data/models/cgan", MODELS["cgan"].about)
+        run.model("cgan", "data/models/cgan", MODELS["cgan"].about, images.spec.classes, images.spec.shape)
         run.artifacts("data/plots/cgan.csv", "data/metrics/train_cgan.json")
         checkpoint.remove()
 

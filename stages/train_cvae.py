@@ -31,14 +31,15 @@ def main() -> None:
 
         numbers = summary(state, images.source)
         numbers |= intervals.named("test_elbo", elbo) | intervals.named("test_iwae_bound", bound)
+        numbers["test_elbo_bits"] = cvae.bits_per_dimension(-numbers["test_elbo"], images.spec)
         files.write_model("data/models/cvae", *split_state(state.trained, "cvae"))
-        write_history("data/history/cvae.npz", state.pictures[1:])
+        write_history("data/history/cvae.npz", images.spec, state.pictures[1:])
         files.write_csv("data/plots/cvae.csv", state.rows)
         files.write_json("data/metrics/train_cvae.json", numbers)
 
-        run.numbers({key: numbers[key] for key in ("test_elbo", "test_iwae_bound")})
+        run.numbers({key: numbers[key] for key in ("test_elbo", "test_elbo_bits", "test_iwae_bound")})
         run.numbers({"cvae": {"train_seconds": state.seconds}}, parent=True)
-        run.model("cvae", "data/models/cvae", MODELS["cvae"].about)
+        run.model("cvae", "data/models/cvae", MODELS["cvae"].about, images.spec.classes, images.spec.shape)
         run.artifacts("data/plots/cvae.csv", "data/metrics/train_cvae.json")
         checkpoint.remove()
 

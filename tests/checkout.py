@@ -18,6 +18,7 @@ from condgen.models import cgan, classifier, cvae
 from condgen.reporting import plots
 from condgen.tracking import courier
 from condgen.training.history import write_history
+from specs import DIGITS
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {
@@ -46,17 +47,18 @@ def finished(tmp_path_factory, npz) -> Path:
     files.write_npz(
         at / "dataset.npz",
         x_train=x_train[:200], y_train=y_train[:200], x_test=x_test[:100], y_test=y_test[:100],
-        source=np.array("a few digits"),
+        classes=np.array(DIGITS.classes), source=np.array("a few digits"),
     )  # fmt: skip
     files.write_json(at / "metrics/download.json", {"data": "a few digits"})
     files.write_json(at / "metrics/train_classifier.json", {"data": "a few digits", "test_accuracy": 0.5})
     bounds = {key: [-2.0, -1.0] if key.endswith("_interval") else -1.5 for key in suite.BOUND_KEYS}
+    bounds[suite.BITS] = 0.3
     files.write_json(at / "metrics/train_cvae.json", {"data": "a few digits"} | bounds)
     p = functools.partial(params.read, path=folder / "params.yaml")
     networks = {
-        "classifier": classifier.build(p(classifier.ClassifierParams), 0),
-        "cvae": cvae.build(p(cvae.CVAEParams), 0),
-        "cgan": cgan.build(p(cgan.CGANParams), 0),
+        "classifier": classifier.build(p(classifier.ClassifierParams), DIGITS, 0),
+        "cvae": cvae.build(p(cvae.CVAEParams), DIGITS, 0),
+        "cgan": cgan.build(p(cgan.CGANParams), DIGITS, 0),
     }
     for name, network in networks.items():
         files.write_model(at / f"models/{name}", network.state_dict(), dict(network.config, model=name))
@@ -64,7 +66,7 @@ def finished(tmp_path_factory, npz) -> Path:
     labels = torch.arange(10).repeat_interleave(10)
     for name, columns in plots.CURVES.items():
         pictures = rng.integers(0, 256, (2, 100, 28, 28), dtype=np.uint8)
-        write_history(at / f"history/{name}.npz", pictures)
+        write_history(at / f"history/{name}.npz", DIGITS, pictures)
         files.write_npz(at / f"samples/{name}.npz", images=pictures[1], labels=labels.numpy().astype("u1"))
         rows = [dict.fromkeys(columns, 0.5) | {"epoch": epoch} for epoch in (1, 2)]
         files.write_csv(at / f"plots/{name}.csv", rows)

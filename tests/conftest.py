@@ -15,7 +15,7 @@ os.environ.update(preflight.WAITING | os.environ)
 
 from checkout import checkout, finished  # noqa: F401
 from condgen.base import files, params
-from condgen.datasets import data, download
+from condgen.datasets import data, download, sets
 from condgen.models import cgan, classifier, cvae
 
 # The same examples on every run, and no deadline, so that a slow machine passes.
@@ -41,8 +41,8 @@ def root() -> Path:
 def npz(tmp_path_factory) -> Path:
     """The bundled digits as a data set file."""
     path = tmp_path_factory.mktemp("data") / "mnist.npz"
-    p = download.DataParams(dataset="MNIST", source="bundled", timeout=1)
-    files.write_npz(path, **download.get(p, ROOT))
+    p = params.read(download.DataParams, ROOT / "params.yaml").model_copy(update={"source": "bundled"})
+    files.write_npz(path, **sets.get(p, ROOT, sets=ROOT / sets.SETS))
     return path
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Literal, get_origin
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -124,7 +124,9 @@ def parameter_cases():
         yield key, "range", [-1, 2**32, 10**30]
         yield key, "not finite", [math.nan, math.inf, -math.inf]
     for key, field in FIELDS.items():
-        yield key, "type", WRONG_TYPE[kind(field)]
+        # A free name may be any text, and the numbers of a Literal are allowed.
+        allowed = get_args(field.annotation) or ("nonsense",) * (field.annotation is str)
+        yield key, "type", [value for value in WRONG_TYPE[kind(field)] if value not in allowed]
         if kind(field) in (int, float):
             values = [round(v) if kind(field) is int else v for v in out_of_range(field)]
             assert len(values) >= 4, f"{key} has no lower or no upper bound"
@@ -293,6 +295,12 @@ FILES = [
     ("train_cvae", MNIST, compressed, ["is damaged (x_train is compressed"]),
     ("train_cvae", MNIST, array(x_test=None), ["lacks the array x_test", AGAIN]),
     ("train_cvae", MNIST, array(source=None), ["lacks the array source"]),
+    ("train_cvae", MNIST, array(classes=None), ["lacks the array classes"]),
+    ("train_cvae", MNIST, array(classes=lambda c: c[:1]), ["classes is ['0'] in", "at least 2", AGAIN]),
+    ("train_cvae", MNIST, array(classes=lambda c: np.char.add("a/", c)), ["classes.0 is a/0", AGAIN]),
+    ("train_cvae", MNIST, array(classes=np.arange(10)), ["classes.0 is 0 in", "valid string", AGAIN]),
+    ("train_cvae", MNIST, array(x_train=lambda x: x[:, :5, :5]), ["side is 5", "[200, 5, 5]", AGAIN]),
+    ("train_cvae", MNIST, array(x_train=lambda x: x[..., None]), ["must be uint8 [n, 28, 28]", AGAIN]),
     ("train_cvae", MNIST, array(x_train=lambda x: x / 255), ["x_train is float64", "be uint8 [n, 28, 28]"]),
     ("train_cvae", MNIST, array(x_train=lambda x: x[:, :27]), ["x_train is uint8 [200, 27, 28], but must"]),
     ("train_cvae", MNIST, array(x_test=lambda x: x[0]), ["x_test is uint8 [28, 28], but must"]),
@@ -309,6 +317,12 @@ FILES = [
         array(x_train=lambda x: x[:9], y_train=lambda y: y[:9]),
         ["holds 9 training images, but must hold 10 or more"],
     ),
+    (
+        "train_classifier",
+        MNIST,
+        array(x_test=lambda x: x[:5], y_test=lambda y: y[:5]),
+        ["holds 5 test images, but must hold 6 or more", "data.test_share"],
+    ),
     ("sample", f"{CVAE}/{WEIGHTS}", gone, ["is missing: 'dvc repro' makes it"]),
     ("sample", f"{CGAN}/{WEIGHTS}", empty, ["is damaged", AGAIN]),
     ("sample", f"{CGAN}/{WEIGHTS}", half, ["is damaged", AGAIN]),
@@ -322,7 +336,8 @@ FILES = [
     ("sample", f"{CVAE}/{CONFIG}", half, ["is damaged", AGAIN]),
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[1]"), ["holds list, but must hold"]),
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[" * 10**5), ["is damaged"]),
-    ("evaluate", f"{JUDGE}/{CONFIG}", lambda path: path.write_text("{}"), ["Classifier", "channels"]),
+    ("evaluate", f"{JUDGE}/{CONFIG}", lambda path: path.write_text("{}"), ["Classifier", "spec"]),
+    ("sample", f"{CVAE}/{CONFIG}", keys(spec={"classes": ["a", "b"]}), ["CVAE", "side", "Field required"]),
     # A model and its config that do not fit: models.restore names the network.
     ("sample", f"{CVAE}/{CONFIG}", keys(hidden=9), ["CVAE", "encoder.0.weight", "[8, 794]", "[9, 794]"]),
     ("sample", f"{CGAN}/{CONFIG}", keys(latent_dim=5), ["CGAN", "G.hidden.hidden1.weight"]),
@@ -428,6 +443,7 @@ def mirror(checkout, monkeypatch):
         resources = [(name, hashlib.md5(content).hexdigest()) for name, content in PACKED.items()]
         monkeypatch.setattr(datasets.MNIST, "resources", resources)
         monkeypatch.setattr(datasets.MNIST, "mirrors", [])
+        shutil.copytree(ROOT / "data/sets", checkout / "data/sets")
         place = checkout / "mirror"
         place.mkdir()
         for name, content in (PACKED | (served or {})).items():

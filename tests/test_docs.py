@@ -103,6 +103,7 @@ def test_every_command_that_is_shown_can_be_parsed(pages):
     assert {words.split()[0] for words in shown} == {
         "draw",
         "export",
+        "augment",
         "compare",
         "recipe",
         "ladder",

@@ -16,6 +16,7 @@ from condgen.base import files, intervals, params
 from condgen.base.errors import UserError
 from condgen.datasets import data
 from condgen.evaluation import metrics
+from specs import DIGITS
 
 SOME, FEW = settings(max_examples=100), settings(max_examples=25)
 NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=8)
@@ -186,8 +187,11 @@ def test_content_without_the_sections_is_refused_in_one_line(folder, content):
 def test_a_number_is_read_in_either_notation(folder, rate):
     path = folder / "rate.yaml"
     for text in (repr(rate), f"{rate:e}"):
-        path.write_text(f"data: {{dataset: MNIST, source: auto, timeout: {text}}}")
-        assert params.read(SECTIONS["data"], path).timeout == float(text)
+        path.write_text(
+            f"classifier: {{seed: 0, epochs: 1, batch_size: 1, "
+            f"lr: {text}, channels: 1, features: 1, dropout: 0.0}}"
+        )
+        assert params.read(SECTIONS["classifier"], path).lr == float(text)
 
 
 # Intervals
@@ -243,8 +247,8 @@ def images(draw, most=4):
     """(x `[n, 784]` in [0, 1], labels `[n]`, a permutation), as many of each class."""
     count = draw(st.integers(2, most))
     g = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    labels = data.every_class(count)
-    x = torch.rand(len(labels), data.PIXELS, generator=g) ** draw(st.integers(1, 4))
+    labels = DIGITS.every_class(count)
+    x = torch.rand(len(labels), DIGITS.pixels, generator=g) ** draw(st.integers(1, 4))
     return x, labels, torch.randperm(len(labels), generator=g)
 
 
@@ -335,11 +339,15 @@ def test_the_vendi_score_counts_images(drawn):
 @given(images(), images())
 def test_sharpness_ssim_and_nearest_images_of_a_set_with_itself(drawn, other):
     x, labels, order = drawn
-    assert metrics.sharpness(x, x).value == pytest.approx(1)
-    assert metrics.sharpness(x[order], other[0]).value == pytest.approx(metrics.sharpness(x, other[0]).value)
-    assert -1 <= metrics.pairwise_ssim(x, labels).value <= 1
+    maps, others = DIGITS.maps(x), DIGITS.maps(other[0])
+    assert metrics.sharpness(maps, maps).value == pytest.approx(1)
+    assert metrics.sharpness(maps[order], others).value == pytest.approx(
+        metrics.sharpness(maps, others).value
+    )
+    assert -1 <= metrics.pairwise_ssim(maps, labels).value <= 1
     count = len(labels) // 10
-    assert metrics.pairwise_ssim(x[::count].repeat_interleave(count, 0), labels).value == pytest.approx(1)
+    alike = maps[::count].repeat_interleave(count, 0)
+    assert metrics.pairwise_ssim(alike, labels).value == pytest.approx(1)
     rows, distances = metrics.nearest(x, x[order])
     assert torch.equal(order[rows], torch.arange(len(x)))
     assert torch.equal(distances, torch.zeros(len(x)))
@@ -360,12 +368,15 @@ def test_stability_of_constant_images_is_perfect(drawn, epochs, seed):
     assert {k: v.value for k, v in other.items()} == pytest.approx({k: v.value for k, v in found.items()})
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(1, 5))
-def test_same_count_per_class_is_balanced_and_keeps_labels(labels, per_class):
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=60),
+    st.lists(st.integers(0, 5), min_size=10, max_size=10),
+)
+def test_the_first_of_each_class_are_as_many_as_asked_for_and_keep_their_labels(labels, counts):
     labels = torch.tensor(labels)
-    found = metrics.same_count_per_class(
-        data.Images(torch.arange(len(labels)).float()[:, None], labels), per_class
-    )
-    count = min(per_class, int(torch.bincount(labels, minlength=10).min()))
-    assert torch.bincount(found.y, minlength=10).tolist() == [count] * 10
+    rows = torch.arange(len(labels)).float()[:, None]
+    found = metrics.first_of_each_class(data.Images(rows, labels), counts)
+    present = torch.bincount(labels, minlength=10)
+    assert torch.equal(torch.bincount(found.y, minlength=10), torch.tensor(counts).minimum(present))
+    assert torch.equal(labels[found.x[:, 0].long()], found.y)
     assert all(labels[int(row)] == label for row, label in zip(found.x[:, 0], found.y, strict=True))

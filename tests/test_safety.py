@@ -17,6 +17,7 @@ from condgen.base import files, params
 from condgen.base.errors import UserError
 from condgen.datasets import data
 from condgen.sampling import generator
+from specs import DIGITS
 
 MIB = 2**20
 
@@ -65,9 +66,9 @@ def load_model(path):
 
 READERS = {
     "mnist.npz": load_split,
-    "samples.npz": data.load_samples,
-    "history.npz": data.read_history,
-    "history.npy": data.read_history,
+    "samples.npz": lambda path: data.load_samples(path, DIGITS),
+    "history.npz": lambda path: data.read_history(path, DIGITS),
+    "history.npy": lambda path: data.read_history(path, DIGITS),
     "model.safetensors": load_model,
     "config.json": files.read_json,
     "curves.csv": files.read_csv,

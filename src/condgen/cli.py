@@ -3,8 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from condgen.base.errors import UserError
+
+if TYPE_CHECKING:
+    from condgen.datasets import data
 
 METRICS = ["class_accuracy", "frechet_distance", "recall", "coverage", "gan_train"]
 MODEL = "cvae or cgan (the one in data/models), a folder, or an address such as models:/condgen-cgan@champion"
@@ -26,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="condgen", description=__doc__)
     commands = p.add_subparsers(dest="command", required=True)
 
-    c = commands.add_parser("draw", help="draw a number or a date as a PNG picture")
-    c.add_argument("text", help="digits and separators, such as 2026-11-22")
+    c = commands.add_parser("draw", help="draw a number, a date or any classes as a PNG picture")
+    c.add_argument("text", help="digits, such as 2026-11-22, or names of classes, such as 'bag, coat'")
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
     c.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     c.add_argument("--variants", type=int, default=1, metavar="N", help="rows, each with its own noise")
@@ -36,14 +40,26 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=draw)
 
     c = commands.add_parser("export", help="draw a labelled data set: idx files and PNG pictures")
-    c.add_argument("--per-class", type=int, required=True, metavar="N", help="training images per digit")
+    count = c.add_mutually_exclusive_group(required=True)
+    count.add_argument("--per-class", type=int, metavar="N", help="training images per class")
+    count.add_argument(
+        "--balance",
+        action="store_true",
+        help="the data set itself, each class filled up to the largest with drawn images",
+    )
     c.add_argument(
-        "--test-per-class", type=int, metavar="N", help="test images per digit; default a sixth, as in MNIST"
+        "--test-per-class", type=int, metavar="N", help="test images per class; default a sixth, as in MNIST"
     )
     c.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist, or be empty")
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
     _noise(c)
     c.set_defaults(run=export)
+
+    c = commands.add_parser("augment", help="does a classifier gain by drawn images of the rare classes?")
+    c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
+    c.add_argument("--seeds", type=int, default=5, metavar="N", help="classifiers of each kind; default 5")
+    c.add_argument("--csv", type=Path, metavar="FILE", help="write each seed's accuracies as CSV")
+    c.set_defaults(run=augment)
 
     c = commands.add_parser("compare", help="one table of all finished runs: mean and spread over seeds")
     c.add_argument("--metric", action="append", metavar="NAME", help=f"a run's metric; default {METRICS}")
@@ -93,9 +109,42 @@ def export(arguments: argparse.Namespace) -> None:
     from condgen.sampling import drawing, generator
 
     a = arguments
+    if a.balance and a.test_per_class is not None:
+        raise UserError("--test-per-class has no meaning with --balance, whose test images are the real ones")
+    if a.balance:
+        from condgen.experiments import augment
+
+        real, drawn = augment.export(a.out, generator.load(_folder(a.model)), _split(), a.seed, a.temperature)
+        print(f"{a.out}: {real} real and {drawn} drawn training images")
+        return
     test = max(1, a.per_class // 6) if a.test_per_class is None else a.test_per_class
-    drawing.export(a.out, generator.load(_folder(a.model)), a.per_class, test, a.seed, a.temperature)
-    print(f"{a.out}: {10 * a.per_class} training and {10 * test} test images")
+    model = generator.load(_folder(a.model))
+    drawing.export(a.out, model, a.per_class, test, a.seed, a.temperature)
+    classes = model.spec.count
+    print(f"{a.out}: {classes * a.per_class} training and {classes * test} test images")
+
+
+def augment(arguments: argparse.Namespace) -> None:
+    """Trains classifiers with and without drawn images; prints the table."""
+    from condgen.base import files, params
+    from condgen.experiments import augment
+    from condgen.models.classifier import ClassifierParams
+    from condgen.sampling import generator
+
+    generator.within("seeds", arguments.seeds, 1, 1000)
+    split, p = _split(), params.read(ClassifierParams)
+    rows = augment.compare(p, generator.load(_folder(arguments.model)), split, range(arguments.seeds))
+    print(augment.text(rows, split))
+    if arguments.csv:
+        files.write_csv(arguments.csv, rows)
+
+
+def _split() -> "data.Split":
+    """The data set of this checkout, split as params.yaml says."""
+    from condgen.base import params
+    from condgen.datasets import data
+
+    return data.load("data/dataset.npz", params.read(data.SplitParams))
 
 
 def _folder(model: str) -> Path:

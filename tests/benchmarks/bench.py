@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(HERE.parent)]
 from condgen import preflight
+from specs import DIGITS
 
 preflight.prepare()  # as a stage does, before PyTorch is imported; the usual loop shares this process
 
@@ -241,7 +242,7 @@ def main() -> None:
         raw.mkdir(parents=True)
         for part, sets in {"train": (split.validation, split.train), "t10k": (split.test,)}.items():
             labels = torch.cat([images.y for images in sets]).numpy().astype(np.uint8)
-            pixels = data.to_uint8(torch.cat([images.x for images in sets]))
+            pixels = DIGITS.to_uint8(torch.cat([images.x for images in sets]))
             drawing.write_idx(raw / f"{part}-images-idx3-ubyte", pixels)
             drawing.write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
         for name in MODELS:

@@ -11,6 +11,7 @@ from condgen.models import cgan, classifier, cvae
 from condgen.training import state as training_state
 from condgen.training.loop import train
 from condgen.training.progress import Progress
+from specs import DIGITS
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
@@ -39,5 +40,5 @@ def load() -> data.Split:
 def begin(name: str, split: data.Split, epochs: int) -> Training:
     p, progress = parameters(name).model_copy(update={"epochs": epochs}), Progress(name, epochs)
     module = MODULES[name]
-    state = training_state.begin(module, p, 0, len(split.train))
+    state = training_state.begin(module, p, DIGITS, DIGITS, 0, len(split.train))
     return Training(p, state, progress, train(module, state, split, p, 0, progress))

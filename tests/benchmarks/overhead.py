@@ -31,6 +31,7 @@ from condgen.models import cgan, cvae
 from condgen.training.checkpoint import Checkpoint
 from condgen.training.history import fixed_noise
 from condgen.training.loop import record
+from specs import DIGITS
 
 Seconds = dict[str, list[float]]  # "without" and "with" -> one number a round
 
@@ -87,7 +88,7 @@ def _stage(clone: Clone) -> tuple[float, float, float]:
 def resumable(name: str, split: data.Split, folder: Path, rounds: int) -> Seconds:
     """Seconds of each epoch of a training, with its state kept (and the wait for the disk) and without it."""
     p, state, progress, epochs = ours.begin(name, split, epochs=2 * (rounds + 1))
-    z, labels = fixed_noise(0, p.latent_dim, split.train.x.device)
+    z, labels = fixed_noise(DIGITS, 0, p.latent_dim, split.train.x.device)
     kind = {"cvae": cvae, "cgan": cgan}[name]
     kept = Checkpoint(folder, name, {})
     keepers = {"without": Nobody(), "with": kept}
@@ -97,7 +98,7 @@ def resumable(name: str, split: data.Split, folder: Path, rounds: int) -> Second
             start = time.perf_counter()
             record(
                 islice(epochs, 1), state, progress, Nobody(), keepers[which],
-                draw=lambda: data.to_uint8(kind.draw(state.trained, z, labels)),
+                draw=lambda: DIGITS.to_uint8(kind.draw(state.trained, z, labels)),
             )  # fmt: skip
             kept.remove()  # waits for the disk
             measured.append(time.perf_counter() - start)

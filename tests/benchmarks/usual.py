@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 from condgen.models import cgan, classifier, cvae
+from specs import DIGITS
 
 
 def loader(
@@ -25,7 +26,7 @@ def loader(
 
 class CVAE:
     def __init__(self, p: cvae.CVAEParams, root: Path, skip: int):
-        self.model = cvae.build(p, 0)
+        self.model = cvae.build(p, DIGITS, 0)
         self.optimizer = torch.optim.Adam(self.model.parameters(), p.lr, (p.beta1, p.beta2), p.epsilon)
         self.loader = loader(root, skip, p.batch_size)
 
@@ -48,7 +49,7 @@ class CVAE:
 
 class CGAN:
     def __init__(self, p: cgan.CGANParams, root: Path, skip: int):
-        self.p, self.model = p, cgan.build(p, 0)
+        self.p, self.model = p, cgan.build(p, DIGITS, 0)
         adam = {"lr": p.lr, "betas": (p.beta1, p.beta2), "eps": p.epsilon}
         self.g_optimizer = torch.optim.Adam(self.model.G.parameters(), **adam)
         self.d_optimizer = torch.optim.Adam(self.model.D.parameters(), **adam)
@@ -84,7 +85,7 @@ class CGAN:
 class Classifier:
     def __init__(self, p: classifier.ClassifierParams, root: Path, skip: int):
         self.p = p
-        self.model = classifier.build(p, 0).to(memory_format=torch.contiguous_format)
+        self.model = classifier.build(p, DIGITS, 0).to(memory_format=torch.contiguous_format)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=p.lr)
         self.loader = loader(root, skip, p.batch_size)
 

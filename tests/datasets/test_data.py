@@ -7,6 +7,7 @@ import torch
 from condgen.base import files, params
 from condgen.base.errors import UserError
 from condgen.datasets import data
+from specs import DIGITS
 
 
 def save(path, n_train=100, n_test=20, **changed):
@@ -16,6 +17,7 @@ def save(path, n_train=100, n_test=20, **changed):
         "y_train": (np.arange(n_train) % 10).astype(np.uint8),
         "x_test": np.zeros((n_test, 28, 28), np.uint8),
         "y_test": (np.arange(n_test) % 10).astype(np.uint8),
+        "classes": np.array(list("0123456789")),
         "source": np.array("made up"),
     } | changed
     files.write_npz(path, **{k: v for k, v in arrays.items() if v is not None})
@@ -78,18 +80,18 @@ def test_a_planted_pickle_is_not_loaded(tmp_path):
 
 def test_every_byte_round_trips_through_float():
     images = np.arange(256, dtype=np.uint8).repeat(784).reshape(-1, 28, 28)
-    x = data.to_float(images)
+    x = DIGITS.to_float(images)
     assert (float(x.min()), float(x.max())) == (0, 1)
-    assert np.array_equal(data.to_uint8(x), images)
+    assert np.array_equal(DIGITS.to_uint8(x), images)
 
 
 def test_a_drawn_value_is_rounded_to_the_nearest_byte():
     x = torch.tensor([[0.0, 0.4, 0.6, 1.4, 254.6, 254.4] + [0.0] * 778]) / 255
-    assert data.to_uint8(x).ravel()[:6].tolist() == [0, 0, 1, 1, 255, 254]
+    assert DIGITS.to_uint8(x).ravel()[:6].tolist() == [0, 0, 1, 1, 255, 254]
 
 
 def test_one_hot_marks_the_label_and_nothing_else():
-    y = data.one_hot(torch.tensor([3, 0, 9]))
+    y = DIGITS.one_hot(torch.tensor([3, 0, 9]))
     assert y.shape == (3, 10)
     assert torch.equal(y.argmax(dim=1), torch.tensor([3, 0, 9]))
     assert torch.equal(y.sum(dim=1), torch.ones(3))

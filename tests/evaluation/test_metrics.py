@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy import linalg
 
-from condgen.datasets import data
+from condgen.base.intervals import Value
 from condgen.evaluation import catalog, metrics
+from specs import DIGITS
 
 
 def logits_for(labels, strength=5.0):
@@ -18,7 +19,7 @@ def cluster(gen, n=600, d=16, scale=1.0, shift=0.0):
 
 
 def test_class_accuracy_is_one_for_right_labels_and_a_tenth_for_shuffled_labels(gen):
-    labels = data.every_class(500)
+    labels = DIGITS.every_class(500)
     accuracy, by_class = metrics.class_accuracy(logits_for(labels), labels)
     assert accuracy.value == 1
     assert 0.99 < accuracy.low < 1
@@ -30,7 +31,7 @@ def test_class_accuracy_is_one_for_right_labels_and_a_tenth_for_shuffled_labels(
 
 
 def test_class_accuracy_and_confusion_find_the_bad_class():
-    labels = data.every_class(10)
+    labels = DIGITS.every_class(10)
     logits = logits_for(torch.where(labels == 3, 8, labels))
     accuracy, by_class = metrics.class_accuracy(logits, labels)
     assert accuracy.value == pytest.approx(0.9)
@@ -135,7 +136,7 @@ def test_neighbourhoods_agree_with_a_plain_computation(gen):
 
 
 def test_the_vendi_score_counts_different_images():
-    labels = data.every_class(6)
+    labels = DIGITS.every_class(6)
     same = torch.ones(60, 32)
     assert metrics.vendi_score(same, labels)[0].value == pytest.approx(1, abs=1e-6)
     different = torch.eye(6, 32).repeat(10, 1)
@@ -148,7 +149,7 @@ def test_the_vendi_score_counts_different_images():
 
 def test_the_vendi_score_agrees_with_the_similarity_matrix(gen):
     x = cluster(gen, 300, 8)
-    labels = data.every_class(30)
+    labels = DIGITS.every_class(30)
     part = torch.nn.functional.normalize(x[:30].double(), dim=1)
     eigenvalues = torch.linalg.eigvalsh(part @ part.T / 30).clamp(min=1e-12)
     expected = float(torch.exp(-(eigenvalues * eigenvalues.log()).sum()))
@@ -156,26 +157,25 @@ def test_the_vendi_score_agrees_with_the_similarity_matrix(gen):
 
 
 def test_pairs_of_equal_images_have_ssim_one_and_unrelated_noise_little(gen):
-    labels = data.every_class(20)
-    same = torch.rand(10, 784, generator=gen).repeat_interleave(20, dim=0)
+    labels = DIGITS.every_class(20)
+    same = torch.rand(10, 1, 28, 28, generator=gen).repeat_interleave(20, dim=0)
     assert metrics.pairwise_ssim(same, labels).value == pytest.approx(1, abs=1e-5)
-    noise = metrics.pairwise_ssim(torch.rand(200, 784, generator=gen), labels)
+    noise = metrics.pairwise_ssim(torch.rand(200, 1, 28, 28, generator=gen), labels)
     assert noise.value < 0.1
     assert noise.n == 100, "200 images are 100 disjoint pairs"
 
 
 def test_ssim_is_taken_within_a_class(gen):
     # Every class has one picture: pairs within a class are equal, pairs across would not be.
-    pictures = torch.rand(10, 784, generator=gen)
+    pictures = torch.rand(10, 1, 28, 28, generator=gen)
     labels = torch.randperm(200, generator=gen) % 10
     assert metrics.pairwise_ssim(pictures[labels], labels).value == pytest.approx(1, abs=1e-5)
 
 
 def test_sharpness_is_one_for_real_images_below_when_blurred_above_when_noisy(split, gen):
-    x = split.test.x[:500]
+    x = DIGITS.maps(split.test.x[:500])
     assert metrics.sharpness(x, x).value == pytest.approx(1)
-    images = x.view(-1, 1, 28, 28)
-    blurred = torch.nn.functional.avg_pool2d(images, 3, stride=1, padding=1).flatten(1)
+    blurred = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
     assert metrics.sharpness(blurred, x).value < 0.5
     noisy = (x + 0.3 * torch.randn(x.shape, generator=gen)).clamp(0, 1)
     assert metrics.sharpness(noisy, x).value > 1.5
@@ -186,7 +186,7 @@ def test_sharpness_agrees_with_scipy(split):
 
     x = split.test.x[:50]
     expected = [laplace(image.view(28, 28).double().numpy(), mode="constant").var(ddof=1) for image in x]
-    value = metrics.sharpness(x, split.test.x[50:200])
+    value = metrics.sharpness(DIGITS.maps(x), DIGITS.maps(split.test.x[50:200]))
     below = [
         laplace(i.view(28, 28).double().numpy(), mode="constant").var(ddof=1) for i in split.test.x[50:200]
     ]
@@ -235,18 +235,35 @@ def test_the_nearest_image_is_found(gen):
     assert float(distances.max()) == pytest.approx(0.001 * 28, rel=0.05)
 
 
-def test_same_count_per_class_takes_the_first_images_limited_by_the_rarest_class(split):
-    some = metrics.same_count_per_class(split.train, 50)
-    assert torch.equal(some.y, data.every_class(50))
+def test_the_first_images_of_each_class_are_taken_as_many_as_there_are(split):
+    some = metrics.first_of_each_class(split.train, [50] * 9 + [10_000])
+    nines = int((split.train.y == 9).sum())
+    assert torch.bincount(some.y).tolist() == [50] * 9 + [nines]
     assert torch.equal(some.x[350], split.train.x[split.train.y == 7][0])
-    rarest = int(torch.bincount(split.train.y).min())
-    assert len(metrics.same_count_per_class(split.train, 10_000)) == 10 * rarest
+
+
+def test_ssim_and_sharpness_take_small_images_in_colour(gen):
+    x = torch.rand(12, 3, 8, 8, generator=gen)
+    labels = torch.arange(12) % 3
+    assert metrics.pairwise_ssim(x[:3][labels], labels).value == pytest.approx(1, abs=1e-5)
+    assert metrics.pairwise_ssim(x, labels).value < 0.5
+    assert metrics.sharpness(x, x).value == pytest.approx(1)
+    grey = x.mean(dim=1, keepdim=True)
+    assert metrics.sharpness(grey, x).value == pytest.approx(1), "the channels' mean is taken"
+
+
+def test_a_class_with_one_image_has_no_pairs(gen):
+    x, labels = torch.rand(3, 1, 28, 28, generator=gen), torch.arange(3)
+    assert metrics.pairwise_ssim(x, labels) == Value(1.0, n=0)
+    assert metrics.pairwise_distance(torch.rand(3, 5), torch.eye(3), labels) == Value(0.0, n=0)
 
 
 def test_every_number_of_a_set_is_in_the_catalog(split, gen):
-    drawn = metrics.same_count_per_class(split.train, 20)
+    drawn = metrics.first_of_each_class(split.train, [20] * 10)
     features = torch.randn(200, 8, generator=gen)
-    values, by_class = metrics.measure_images(drawn, features, logits_for(drawn.y), split.test, features)
+    values, by_class = metrics.measure_images(
+        DIGITS, drawn, features, logits_for(drawn.y), split.test, features
+    )
     described = {metric.key for metric in catalog.METRICS}
     assert set(values) < described
     elsewhere = {
@@ -256,7 +273,7 @@ def test_every_number_of_a_set_is_in_the_catalog(split, gen):
         *(m.key for m in catalog.METRICS if m.group in ("stability", "cost")),
     }
     assert described - set(values) == elsewhere
-    assert len(by_class["class_accuracy_by_digit"]) == 10
+    assert len(by_class["class_accuracy_by_class"]) == 10
 
 
 def test_distances_are_of_pairs_of_the_same_digit_that_are_read_as_asked():

@@ -13,6 +13,7 @@ from condgen.models import cgan
 from condgen.training import loop
 from condgen.training.progress import Progress
 from condgen.training.state import begin
+from specs import DIGITS
 
 LN2 = math.log(2)
 
@@ -26,7 +27,7 @@ def small(cgan_params, **changes):
 
 @pytest.fixture
 def model(cgan_params):
-    return cgan.build(cgan_params, seed=0)
+    return cgan.build(cgan_params, DIGITS, seed=0)
 
 
 def test_with_an_undecided_discriminator_the_losses_have_the_papers_values():
@@ -77,7 +78,7 @@ def step(model, p, gen, n=100):
     optimizers = {name: torch.optim.SGD(part.parameters(), lr=0.1) for name, part in model.parts.items()}
     numbers = cgan.train_step(model, optimizers, x, labels, torch.Generator().manual_seed(3), p)
     drawn = cgan.draw_noise(p, n, torch.Generator().manual_seed(3))
-    return numbers, (2 * x - 1, data.one_hot(labels), *drawn)
+    return numbers, (2 * x - 1, DIGITS.one_hot(labels), *drawn)
 
 
 @pytest.mark.parametrize("form", ["non-saturating", "min-max", "hinge", "relativistic"])
@@ -154,7 +155,7 @@ def test_smoothing_is_for_the_losses_that_have_targets(gen, form):
 def test_a_relativistic_pair_has_the_same_label(cgan_params, gen, monkeypatch):
     """Each image is compared with the generated one of its own label, by D and by G."""
     p = small(cgan_params, loss="relativistic")
-    model = cgan.build(p, seed=0)
+    model = cgan.build(p, DIGITS, seed=0)
     labels, pairs = torch.arange(20) % 10, []
 
     def labels_as_logits(x, y, masks=None):
@@ -190,8 +191,8 @@ def squared_gradient(model, x, y):
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
 def test_the_gradient_penalty_is_the_squared_gradient_of_each_image(cgan_params, gen, network, conditioning):
-    model = cgan.build(small(cgan_params, network=network, conditioning=conditioning), seed=0)
-    x, y = torch.randn(6, 784, generator=gen), data.one_hot(torch.arange(6))
+    model = cgan.build(small(cgan_params, network=network, conditioning=conditioning), DIGITS, seed=0)
+    x, y = torch.randn(6, 784, generator=gen), DIGITS.one_hot(torch.arange(6))
     expected = squared_gradient(model, x, y)
     x.requires_grad_()
     penalty = cgan.gradient_penalty(model.discriminate(x, y), x)
@@ -204,7 +205,7 @@ def test_the_gradient_penalty_is_the_squared_gradient_of_each_image(cgan_params,
 @pytest.mark.parametrize("form", ["non-saturating", "relativistic"])
 def test_r1_penalises_real_images_and_r2_generated_ones_by_half_their_weight(cgan_params, gen, form, r1, r2):
     p = small(cgan_params, loss=form, r1=r1, r2=r2)
-    model = cgan.build(p, seed=0)
+    model = cgan.build(p, DIGITS, seed=0)
     expected = copy.deepcopy(model)
     numbers, (x, y, z, *_) = step(model, p, gen, n=10)
     fake = expected.generate(z, y).detach()
@@ -242,7 +243,7 @@ def test_a_step_reports_detached_numbers(model, cgan_params, gen):
 
 
 def test_the_label_reaches_generator_and_discriminator(model, gen):
-    y = data.one_hot(torch.arange(10))
+    y = DIGITS.one_hot(torch.arange(10))
     other = y.roll(1, dims=1)
     z, x = torch.randn(10, 100, generator=gen), torch.rand(10, 784, generator=gen)
     assert not torch.allclose(model.generate(z, y), model.generate(z, other))
@@ -250,8 +251,8 @@ def test_the_label_reaches_generator_and_discriminator(model, gen):
 
 
 def test_without_conditioning_no_network_sees_the_label(cgan_params, gen):
-    plain = cgan.build(cgan_params.model_copy(update={"conditional": False}), seed=0)
-    y = data.one_hot(torch.arange(10))
+    plain = cgan.build(cgan_params.model_copy(update={"conditional": False}), DIGITS, seed=0)
+    y = DIGITS.one_hot(torch.arange(10))
     other = y.roll(1, dims=1)
     z, x = torch.randn(10, 100, generator=gen), torch.rand(10, 784, generator=gen)
     assert torch.equal(plain.generate(z, y), plain.generate(z, other))
@@ -273,7 +274,7 @@ def test_the_layer_sizes_are_those_of_the_article(model):
 
 def test_dropout_works_in_training_and_is_off_when_drawing(model, cgan_params, gen):
     z, masks, _, _ = cgan.draw_noise(cgan_params, 100, gen)
-    y = data.one_hot(torch.arange(100) % 10)
+    y = DIGITS.one_hot(torch.arange(100) % 10)
     assert not torch.allclose(model.generate(z, y, masks), model.generate(z, y))
     labels = torch.arange(100) % 10
     assert torch.equal(cgan.draw(model, z, labels), cgan.draw(model, z, labels))
@@ -293,7 +294,7 @@ def test_the_noise_of_every_step_is_new(cgan_params, gen):
 
 
 def train(split, p, seed):
-    state = begin(cgan, p, seed, len(split.train))
+    state = begin(cgan, p, DIGITS, seed, len(split.train))
     numbers = [n for _, n in loop.train(cgan, state, split, p, seed, Progress("cgan", p.epochs))]
     return state.trained, numbers
 
@@ -329,8 +330,8 @@ def test_a_batch_larger_than_the_training_set_is_the_training_set(split, cgan_pa
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_the_logit_with_projection_is_linear_in_the_label(cgan_params, gen, network):
     """logit(x, y) = f(h) + (V y) . h: two labels differ by V(y - y') . h, whatever f is."""
-    model = cgan.build(small(cgan_params, network=network, conditioning="projection"), seed=0)
-    x, y = torch.randn(10, 784, generator=gen), data.one_hot(torch.arange(10))
+    model = cgan.build(small(cgan_params, network=network, conditioning="projection"), DIGITS, seed=0)
+    x, y = torch.randn(10, 784, generator=gen), DIGITS.one_hot(torch.arange(10))
     other, nothing = y.roll(1, dims=1), torch.zeros_like(y)
     with torch.no_grad():
         h = model.D.features(x).sum(dim=(2, 3)) if network == "conv" else model.D.features(x, None)
@@ -350,7 +351,7 @@ def test_a_trained_projection_discriminator_believes_a_wrong_label_less(split, c
     p = small(cgan_params, conditioning="projection", hidden=64, batch_size=20)
     few = replace(split, train=data.Images(split.train.x[:1000], split.train.y[:1000]))
     model, _ = train(few, p, seed=0)
-    x, y = 2 * split.test.x - 1, data.one_hot(split.test.y)
+    x, y = 2 * split.test.x - 1, DIGITS.one_hot(split.test.y)
     with torch.no_grad():
         right = model.discriminate(x, y).mean()
         wrong = torch.stack([model.discriminate(x, y.roll(i, dims=1)).mean() for i in range(1, 10)])
@@ -359,20 +360,20 @@ def test_a_trained_projection_discriminator_believes_a_wrong_label_less(split, c
 
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
 def test_the_label_reaches_the_convolutional_networks(cgan_params, gen, conditioning):
-    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), seed=0).eval()
-    y = data.one_hot(torch.arange(10))
+    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), DIGITS, seed=0).eval()
+    y = DIGITS.one_hot(torch.arange(10))
     other, z, x = y.roll(1, dims=1), torch.randn(10, 8, generator=gen), torch.rand(10, 784, generator=gen)
     assert not torch.allclose(model.generate(z, y), model.generate(z, other))
     assert not torch.allclose(model.discriminate(x, y), model.discriminate(x, other))
-    plain = cgan.build(small(cgan_params, network="conv", conditional=False), seed=0).eval()
+    plain = cgan.build(small(cgan_params, network="conv", conditional=False), DIGITS, seed=0).eval()
     assert torch.equal(plain.generate(z, y), plain.generate(z, other))
     assert torch.equal(plain.discriminate(x, y), plain.discriminate(x, other))
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
 def test_the_gradient_of_the_convolutional_networks_reaches_every_parameter(cgan_params, gen, conditioning):
-    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), seed=0)
-    z, y = torch.randn(20, 8, generator=gen), data.one_hot(torch.arange(20) % 10)
+    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), DIGITS, seed=0)
+    z, y = torch.randn(20, 8, generator=gen), DIGITS.one_hot(torch.arange(20) % 10)
     images = model.generate(z, y)
     assert images.shape == (20, 784)
     logits = model.discriminate(images, y)
@@ -383,8 +384,8 @@ def test_the_gradient_of_the_convolutional_networks_reaches_every_parameter(cgan
 
 
 def test_every_pixel_reaches_the_convolutional_discriminator(cgan_params, gen):
-    model = cgan.build(small(cgan_params, network="conv"), seed=0)
-    x, y = torch.rand(20, 784, generator=gen, requires_grad=True), data.one_hot(torch.arange(20) % 10)
+    model = cgan.build(small(cgan_params, network="conv"), DIGITS, seed=0)
+    x, y = torch.rand(20, 784, generator=gen, requires_grad=True), DIGITS.one_hot(torch.arange(20) % 10)
     (slope,) = torch.autograd.grad(model.discriminate(x, y).sum(), x)
     assert bool((slope.abs().sum(dim=0) > 0).all())
 
@@ -439,14 +440,14 @@ def test_spectral_normalisation_makes_the_largest_singular_value_of_each_of_ds_l
 def test_spectral_normalisation_is_close_before_the_first_step(cgan_params, network):
     """The power iterations start from the initial weights, not from those that PyTorch drew before."""
     for seed in range(3):
-        fresh = cgan.build(small(cgan_params, network=network, channels=8, spectral_norm=True), seed)
+        fresh = cgan.build(small(cgan_params, network=network, channels=8, spectral_norm=True), DIGITS, seed)
         for mode in (True, False):
             for name, weight in normalised(fresh.train(mode).D).items():
                 assert float(torch.linalg.svdvals(weight)[0]) == pytest.approx(1, abs=0.1), name
 
 
 def test_spectral_normalisation_leaves_the_generator_and_the_initial_weights_as_they_were(cgan_params):
-    plain, normal = (cgan.build(small(cgan_params, spectral_norm=on), seed=0) for on in (False, True))
+    plain, normal = (cgan.build(small(cgan_params, spectral_norm=on), DIGITS, seed=0) for on in (False, True))
     for name, value in plain.G.state_dict().items():
         assert torch.equal(value, normal.G.state_dict()[name]), name
     originals = [p for name, p in normal.D.named_parameters() if name.endswith("original")]
@@ -469,3 +470,23 @@ def test_the_global_generator_neither_matters_nor_changes(split, cgan_params, ne
         assert torch.equal(value, trained[1][name]), name
     assert any("_u" in name for name in trained[0]), "the power iteration's vectors are stored"
     assert not all(torch.equal(value, trained[2][name]) for name, value in trained[0].items() if "_u" in name)
+
+
+def test_an_averages_statistics_are_those_of_what_it_draws(cgan_params, split):
+    """After an epoch, batch normalisation of averaged weights normalises its own activations."""
+    changes = {"network": "conv", "channels": 8, "ema": 0.9, "batch_size": 20, "lr": 0.01}
+    p = small(cgan_params, conditioning="projection", **changes)
+    few = replace(split, train=data.Images(split.train.x[:400], split.train.y[:400]))
+    state = begin(cgan, p, DIGITS, 0, len(few.train))
+    for _ in loop.train(cgan, state, few, p, 0, Progress("cgan", p.epochs)):
+        pass
+    seen = {}
+    for name, module in state.trained.G.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(lambda module, _, out, name=name: seen.update({name: (module, out)}))
+    cgan.draw(state.trained, torch.randn(400, p.latent_dim), few.train.y)
+    assert len(seen) == 3
+    for module, out in seen.values():
+        mean, deviation = out.mean(dim=(0, 2, 3)), out.std(dim=(0, 2, 3))
+        torch.testing.assert_close(mean, module.bias, atol=0.1, rtol=0)
+        torch.testing.assert_close(deviation, module.weight.abs(), atol=0.1, rtol=0)

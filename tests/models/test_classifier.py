@@ -10,10 +10,11 @@ from condgen.models import classifier
 from condgen.training import loop
 from condgen.training.progress import Progress
 from condgen.training.state import begin
+from specs import DIGITS
 
 
 def train(split, p):
-    state = begin(classifier, p, p.seed, len(split.train))
+    state = begin(classifier, p, DIGITS, p.seed, len(split.train))
     rows = list(loop.train(classifier, state, split, p, p.seed, Progress("classifier", p.epochs)))
     return state.trained, rows
 
@@ -32,7 +33,7 @@ def test_it_learns_digits_and_the_same_seed_gives_the_same_weights(split, classi
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_zero(classifier_params):
     """One cycle (Smith & Topin 2018) over all steps of all epochs."""
     p = classifier_params.model_copy(update={"epochs": 3, "batch_size": 100})
-    state = begin(classifier, p, 0, images=1000)
+    state = begin(classifier, p, DIGITS, 0, images=1000)
     group, used = state.optimizers["model"].param_groups[0], []
     for _ in range(30):
         used.append((group["lr"], group["betas"][0]))
@@ -50,7 +51,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_zero(classifier
 
 
 def test_classifying_does_not_depend_on_the_batch(split, classifier_params):
-    model = classifier.build(classifier_params, 0)
+    model = classifier.build(classifier_params, DIGITS, 0)
     x = split.test.x[:5]
     features, logits = classifier.classify(model, x)
     assert features.shape == (5, 128)

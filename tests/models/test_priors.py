@@ -5,8 +5,8 @@ import torch
 from torch import distributions as D
 from torch.autograd.functional import jacobian
 
-from condgen.datasets import data
 from condgen.models import cvae, priors
+from specs import DIGITS
 
 KINDS = ("normal", "class", "flow")
 
@@ -31,7 +31,7 @@ def random_prior(kind, latent_dim, gen, couplings=3):
 def codes(gen, latent_dim, n=10):
     """(z or eps `[n, latent_dim]`, y `[n, 10]` of every class), float64."""
     z = torch.randn(n, latent_dim, generator=gen, dtype=torch.float64)
-    return z, data.one_hot(torch.arange(n) % 10).double()
+    return z, DIGITS.one_hot(torch.arange(n) % 10).double()
 
 
 def grid(half=12.0, points=401):
@@ -41,7 +41,7 @@ def grid(half=12.0, points=401):
 
 
 def of_class(c, n):
-    return data.one_hot(torch.full((n,), c)).double()
+    return DIGITS.one_hot(torch.full((n,), c)).double()
 
 
 def log_det_of_jacobian(f, x):
@@ -144,7 +144,7 @@ def test_the_mean_of_the_kl_over_codes_is_the_integral(gen, kind):
 def test_every_prior_of_a_fresh_network_is_the_standard_normal(cvae_params, gen, kind):
     for couplings in (1, 2):
         changes = {"prior": kind, "couplings": couplings, "flow_hidden": 8, "latent_dim": 3}
-        prior = cvae.build(cvae_params.model_copy(update=changes), seed=0).prior
+        prior = cvae.build(cvae_params.model_copy(update=changes), DIGITS, seed=0).prior
         z, y = (part.float() for part in codes(gen, 3))
         expected = D.Normal(0.0, 1.0).log_prob(z).sum(dim=1)
         torch.testing.assert_close(prior.log_prob(z, y), expected)

@@ -8,10 +8,12 @@ from PIL import Image
 
 from condgen.base.errors import UserError
 from condgen.base.pictures import mosaic, save_png
+from condgen.datasets.spec import Words
 from condgen.evaluation import catalog, claims
 from condgen.models import MODELS
 from condgen.reporting import captions, figures, report
 from condgen.reporting.captions import Picture
+from specs import DIGITS, SHAPES
 
 
 def made_up_results(**changed):
@@ -30,6 +32,7 @@ def made_up_results(**changed):
     ranges["cvae"] |= {"test_elbo": [-131.0, -129.0], "test_iwae_bound": [-129.0, -127.0]}
     return {
         "data": "MNIST, all 70,000 images",
+        "classes": list(DIGITS.classes),
         "reference": "test",
         "reference_images": 10_000,
         "classifier": {"test_accuracy": 0.9912},
@@ -67,19 +70,23 @@ def test_a_picture_can_be_opened_and_always_has_the_same_bytes(tmp_path, kind):
     def make(path):
         match kind:
             case "grid":
-                figures.class_grid(path, noise[0], np.arange(100) // 10)
+                figures.class_grid(path, DIGITS.classes, noise[0], np.arange(100) // 10)
             case "table":
-                figures.article_table(path, dict.fromkeys(("cvae", "cgan"), rows_of_table))
+                figures.article_table(path, DIGITS.classes, dict.fromkeys(("cvae", "cgan"), rows_of_table))
             case "gif":
                 figures.animation(
-                    path, {"cvae": (np.arange(1, 7), noise[:6]), "cgan": (np.arange(1, 13), noise)}
+                    path, 10, {"cvae": (np.arange(1, 7), noise[:6]), "cgan": (np.arange(1, 13), noise)}
                 )
             case "manifold":
                 figures.manifold(path, noise[:, :25].reshape(12, 5, 5, 28, 28)[:10])
             case "bars":
-                figures.bars_by_class(path, {"cvae": [0.5] * 10, "real": [1.0] * 10}, "share")
+                figures.bars_by_class(path, DIGITS.classes, {"cvae": [0.5] * 10, "real": [1.0] * 10}, "share")
             case "confusion":
-                figures.confusion(path, {"cvae": np.eye(10, dtype=int) * 7, "cgan": np.ones((10, 10), int)})
+                figures.confusion(
+                    path,
+                    DIGITS.classes,
+                    {"cvae": np.eye(10, dtype=int) * 7, "cgan": np.ones((10, 10), int)},
+                )
             case "curves":
                 figures.curves(path, {"CVAE": (rows, {"train_loss": "training", "val_loss": "validation"})})
         return path.read_bytes()
@@ -94,9 +101,42 @@ def test_a_picture_can_be_opened_and_always_has_the_same_bytes(tmp_path, kind):
 
 def test_each_class_has_its_row_even_with_few_images(tmp_path):
     labels = np.arange(10).repeat(3)
-    figures.class_grid(tmp_path / "g.png", numbered(30), labels, count=15)
+    figures.class_grid(tmp_path / "g.png", DIGITS.classes, numbered(30), labels, count=15)
     with Image.open(tmp_path / "g.png") as picture:
-        assert picture.size == (2 * (3 * 30 + 2), 2 * (10 * 30 + 2))
+        width, height = picture.size
+        assert height == 2 * (10 * 30 + 2)
+        assert 0 < width - 2 * (3 * 30 + 2) < 30, "the names' strip"
+        rows = np.asarray(picture)[:, : width - 2 * (3 * 30 + 2)][: 60 * 10].reshape(10, -1)
+    assert len(np.unique(rows, axis=0)) == 10, "each row has its own name"
+
+
+def test_pictures_of_three_classes_in_colour_can_be_opened(tmp_path):
+    """The words and the layout follow the classes: no ten, no digit, no grey."""
+    x = np.random.default_rng(0).integers(0, 256, (12, 30, *SHAPES.shape), dtype=np.uint8)
+    labels, names = np.arange(3).repeat(10), SHAPES.classes
+    figures.class_grid(tmp_path / "grid.png", names, x[0], labels)
+    figures.manifold(tmp_path / "manifold.png", x[0, :27].reshape(3, 3, 3, *SHAPES.shape))
+    figures.article_table(tmp_path / "table.png", names, {"cvae": {1: x[0, ::10]}, "cgan": {1: x[1, ::10]}})
+    figures.animation(tmp_path / "a.gif", 3, {"cvae": (np.arange(1, 13), x), "cgan": (np.arange(1, 13), x)})
+    figures.pairs(tmp_path / "pairs.png", x[0], x[1])
+    figures.bars_by_class(tmp_path / "bars.png", names, {"cvae": [1.0, 2.0, 3.0]}, "images")
+    figures.confusion(tmp_path / "confusion.png", names, {"cvae": np.eye(3, dtype=int)})
+    for file in tmp_path.iterdir():
+        with Image.open(file) as picture:
+            picture.load()
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+        assert np.ptp(pixels, axis=2).max() > 50, f"{file.name} is in colour"
+    words = Words(names)
+    assert (words.one, words.images) == ("class", "images")
+    assert captions.pictures(words, tmp_path, tmp_path)[2].title == "CVAE: a row for each class"
+
+
+def test_a_poor_classifier_is_told_beside_the_verdicts(tmp_path):
+    poor, good = ({"classifier": {"test_accuracy": a}} for a in (0.61, 0.95))
+    report.html(tmp_path / "r.html", made_up_results(**poor), [])
+    for text in ((tmp_path / "r.html").read_text(), report.markdown(made_up_results(**poor))):
+        assert "only 61.0 % accuracy" in text
+    assert report.warning(made_up_results(**good)) == ""
 
 
 def test_the_tables_show_every_number_with_its_interval():
@@ -109,7 +149,7 @@ def test_the_tables_show_every_number_with_its_interval():
     for claim in claims.CLAIMS:
         assert claim.text in text
     assert claims.RULE in text
-    assert "| – | **" in text, "real digits have no stability"
+    assert "| – | **" in text, "real images have no stability"
     for part in ("99.12 % accuracy", "MNIST, all 70,000 images", "CVAE 10,000"):
         assert part in report.markdown(results)
 
@@ -156,7 +196,33 @@ def test_every_picture_that_the_stages_draw_is_in_the_report(tmp_path):
     expected = {tmp_path / f"s/{model}_{what}.png" for model in MODELS for what in drawn}
     expected |= {tmp_path / "s/article_table.png", tmp_path / "s/training.gif", tmp_path / "e/curves.png"}
     expected |= {tmp_path / f"e/{model}_nearest.png" for model in MODELS}
-    expected |= {tmp_path / f"e/{what}.png" for what in ("accuracy_by_digit", "vendi_by_digit", "confusion")}
-    shown = [picture.file for picture in captions.pictures(tmp_path / "s", tmp_path / "e")]
+    expected |= {tmp_path / f"e/{what}.png" for what in ("accuracy_by_class", "vendi_by_class", "confusion")}
+    shown = [
+        picture.file for picture in captions.pictures(Words(DIGITS.classes), tmp_path / "s", tmp_path / "e")
+    ]
     assert len(shown) == len(set(shown))
     assert set(shown) == expected
+
+
+def test_class_names_may_hold_dollars_and_letters_of_other_scripts(tmp_path):
+    names = ("a$_$b", "\u0416\u00e9", "plain")
+    figures.confusion(tmp_path / "c.png", names, {"cvae": np.eye(3, dtype=int)})
+    x = np.zeros((3, 28, 28), np.uint8)
+    figures.article_table(tmp_path / "t.png", names, {"cvae": {1: x}})
+    strips = []
+    for one in ("\u0416", "\u00e9", "\u0434"):
+        figures.rows(tmp_path / "r.png", (one, "b", "c"), x)
+        strips.append((tmp_path / "r.png").read_bytes())
+    assert len(set(strips)) == 3, "each letter has its own shape, not one box for all"
+
+
+def test_many_classes_make_pictures_of_limited_size(tmp_path):
+    names = [f"class {i}" for i in range(256)]
+    figures.confusion(
+        tmp_path / "c.png", names, {"cvae": np.eye(256, dtype=int), "cgan": np.eye(256, dtype=int)}
+    )
+    figures.article_table(tmp_path / "t.png", names, {"cvae": {1: np.zeros((256, 8, 8), np.uint8)}})
+    figures.bars_by_class(tmp_path / "b.png", names, {"cvae": [1.0] * 256}, "images")
+    for file in tmp_path.iterdir():
+        with Image.open(file) as picture:
+            assert max(picture.size) <= 3200, file.name

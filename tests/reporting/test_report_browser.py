@@ -10,6 +10,7 @@ from test_pictures import made_up_results
 
 from condgen.reporting import figures, report
 from condgen.reporting.captions import Picture
+from specs import DIGITS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -45,7 +46,7 @@ FRAME = """<iframe src="probe.html" style="width: {width}px; height: 800px; bord
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     noise = np.random.default_rng(0).integers(0, 256, (150, 28, 28), dtype=np.uint8)
-    figures.grid(folder / "grid.png", noise, columns=15)
+    figures.rows(folder / "grid.png", DIGITS.classes, noise)
     pictures = [Picture("A grid", "Wider than a phone.", folder / "grid.png")]
     report.html(folder / "report.html", made_up_results(), pictures)
     text = (folder / "report.html").read_text()

@@ -6,10 +6,11 @@ import torch
 from condgen.base import files
 from condgen.models import cgan, cvae, split_state
 from condgen.sampling import cost, generator
+from specs import DIGITS
 
 
 def stored(folder, kind, name, p):
-    files.write_model(folder, *split_state(kind.build(p, seed=0), name))
+    files.write_model(folder, *split_state(kind.build(p, DIGITS, seed=0), name))
     return generator.load(folder)
 
 

@@ -11,8 +11,10 @@ from torchvision.datasets import MNIST, ImageFolder
 
 from condgen.base import files
 from condgen.base.errors import UserError
-from condgen.models import cgan, cvae
+from condgen.datasets.spec import Spec
+from condgen.models import cgan, cvae, split_state
 from condgen.sampling import drawing, generator
+from specs import DIGITS, SHAPES
 
 TEXT = "2026-11 3"
 CODE = [int(c) for c in TEXT if c.isdigit()]
@@ -22,7 +24,7 @@ CODE = [int(c) for c in TEXT if c.isdigit()]
 def folder(request, tmp_path):
     """An untrained model of each kind as its stage writes it."""
     build = {"cvae": cvae.build, "cgan": cgan.build}[request.param]
-    model = build(request.getfixturevalue(f"{request.param}_params"), 0)
+    model = build(request.getfixturevalue(f"{request.param}_params"), DIGITS, 0)
     files.write_model(tmp_path / "model", model.state_dict(), dict(model.config, model=request.param))
     return tmp_path / "model"
 
@@ -34,7 +36,7 @@ def model(folder):
 
 @pytest.fixture
 def cvae_model(cvae_params):
-    return generator.Generator("cvae", cvae.build(cvae_params, 0).eval(), "md5", torch.device("cpu"))
+    return generator.Generator("cvae", cvae.build(cvae_params, DIGITS, 0).eval(), "md5", torch.device("cpu"))
 
 
 def alike(a, b) -> bool:
@@ -63,7 +65,7 @@ def test_images_depend_on_seed_stream_and_temperature_and_not_on_the_batch(model
 
 def test_every_digit_of_a_text_is_drawn_in_its_cell_and_separators_are_printed(model):
     picture = drawing.picture(TEXT, model, temperature=0)
-    space = drawing.GLYPH_WIDTH
+    space = round(28 * drawing.GLYPH_WIDTH)
     assert picture.shape == (28, 7 * 28 + 2 * space)
     cells = np.split(picture, np.cumsum([28 if c.isdigit() else space for c in TEXT])[:-1], axis=1)
     digits = np.stack([cell for cell, c in zip(cells, TEXT, strict=True) if c.isdigit()])
@@ -129,7 +131,7 @@ def test_a_folder_without_a_generator_is_refused_with_what_to_do(folder):
 
 
 def test_an_unconditional_model_is_refused(cvae_params, tmp_path):
-    network = cvae.build(cvae_params.model_copy(update={"conditional": False}), 0)
+    network = cvae.build(cvae_params.model_copy(update={"conditional": False}), DIGITS, 0)
     model = generator.Generator("cvae", network, "md5", torch.device("cpu"))
     with pytest.raises(UserError, match=r"cvae\.conditional false"):
         drawing.picture("1", model)
@@ -157,6 +159,7 @@ def test_an_exported_data_set_loads_as_mnist_and_as_an_image_folder(model, folde
     said = files.read_json(out / "dataset.json")
     assert "not real" in said.pop("about")
     md5 = hashlib.md5((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert said.pop("classes") == list("0123456789")
     assert list(said.values()) == [files.read_json(folder / "config.json")["model"], md5, 7, 1.0, 12, 3]
     assert os.listdir(tmp_path / "new") == ["set"]
 
@@ -176,8 +179,8 @@ def test_the_same_arguments_give_the_same_bytes_and_images_fit_their_labels(mode
 def test_a_data_set_that_fails_midway_leaves_nothing(cvae_model, tmp_path, monkeypatch, failure):
     write = drawing.write_pngs
 
-    def fail_on_test_images(folder, images, labels):
-        write(folder, images, labels)
+    def fail_on_test_images(folder, *others):
+        write(folder, *others)
         if folder.name == "test":
             raise failure
 
@@ -202,3 +205,41 @@ def test_export_needs_an_empty_folder_and_checks_its_arguments_first(cvae_model,
             drawing.export(tmp_path / "a/b", cvae_model, **arguments)
     assert content(tmp_path) == before
     assert os.listdir(tmp_path) == ["set"]
+
+
+def test_images_in_colour_of_named_classes_are_drawn_and_exported(cgan_params, tmp_path):
+    """Nothing of drawing is about digits: three classes, 10 x 10 pixels, in colour."""
+    network = cgan.build(cgan_params, SHAPES, 0).eval()
+    files.write_model(tmp_path / "model", *split_state(network, "cgan"))
+    model = generator.load(tmp_path / "model")
+    assert model.spec == SHAPES
+    picture = drawing.picture("cross, open circle", model, variants=2)
+    assert picture.shape == (20, 20, 3)
+    assert picture.std(axis=2).max() > 0, "in colour"
+    with pytest.raises(UserError, match=r"names 'star', but must be .*: square, open circle, cross"):
+        drawing.picture("cross,star", model)
+
+    drawing.export(tmp_path / "set", model, 4, 1, seed=0)
+    found = ImageFolder(str(tmp_path / "set/png/train"))
+    assert found.classes == sorted(SHAPES.classes)
+    assert len(found) == 12
+    assert found[0][0].size == (10, 10)
+    assert np.asarray(found[0][0]).std(axis=2).max() > 0
+    assert not (tmp_path / "set/MNIST").exists(), "MNIST's format has no colour"
+
+
+def test_classes_of_one_character_make_a_text(cvae_params):
+    letters = Spec(classes=("a", "b", "c"), side=28, channels=1)
+    model = generator.Generator(
+        "cvae", cvae.build(cvae_params, letters, 0).eval(), "md5", torch.device("cpu")
+    )
+    assert drawing.picture("cab-a", model).shape == (28, 4 * 28 + 16)
+    with pytest.raises(UserError, match="has the character '1', but must consist of the classes abc, spaces"):
+        drawing.picture("a1", model)
+
+
+def test_two_digits_as_classes_are_named_in_the_message(cvae_params):
+    binary = Spec(classes=("0", "1"), side=28, channels=1)
+    model = generator.Generator("cvae", cvae.build(cvae_params, binary, 0).eval(), "md5", torch.device("cpu"))
+    with pytest.raises(UserError, match="has the character '2', but must consist of the classes 01, spaces"):
+        drawing.picture("2026", model)

@@ -7,15 +7,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from condgen.datasets import data
 from condgen.sampling import generator, latent
+from specs import DIGITS
 
 CPU = torch.device("cpu")
 
 
 def echo(latent_dim=2):
     """A "model" whose picture shows its label and its z: pixel 0 the label, pixel 1 and 2 the code."""
-    network = SimpleNamespace(config={"latent_dim": latent_dim, "conditional": True})
+    network = SimpleNamespace(config={"latent_dim": latent_dim, "conditional": True}, spec=DIGITS)
     return generator.Generator("echo", network, "", CPU)
 
 
@@ -63,11 +63,11 @@ def test_the_manifold_runs_over_the_quantiles_right_and_up():
 
 
 def test_one_noise_is_shown_under_every_label():
-    out = latent.same_noise(echo(2), 3, seed=0).reshape(3, 10, 28, 28)
-    assert (out[:, :, 0, 0] == np.arange(10)).all(), "a column is a label"
+    out = latent.same_noise(echo(2), 3, seed=0).reshape(10, 3, 28, 28)
+    assert (out[:, :, 0, 0] == np.arange(10)[:, None]).all(), "a row is a label"
     codes = out[:, :, 0, 1:3]
-    assert (codes == codes[:, :1]).all(), "a row is a code"
-    assert len(np.unique(codes[:, 0], axis=0)) == 3
+    assert (codes == codes[:1]).all(), "a column is a code"
+    assert len(np.unique(codes[0], axis=0)) == 3
 
 
 def test_interpolation_goes_from_one_code_to_another_within_a_class():
@@ -88,7 +88,7 @@ def test_slerp_keeps_the_ends_and_the_length(gen):
 
 
 def test_the_table_shows_the_wanted_epochs_that_were_trained_and_always_the_last():
-    labels = data.every_class(10).numpy()
+    labels = DIGITS.every_class(10).numpy()
     images = np.zeros((12, 100, 28, 28), np.uint8)
     images[:] = np.arange(1, 13)[:, None, None, None]
     images[:, :, 0, 0] = labels

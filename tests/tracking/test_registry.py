@@ -13,7 +13,7 @@ from condgen.tracking import registry, views
 
 RANKED = {metric.key: metric for metric in catalog.METRICS if metric.better != "none"}
 
-FOUND = {"value": 80.0, "images": 10_000, "reference_images": 10_000, "judged_by": "a+b"}
+FOUND = {"value": 80.0, "images": 10_000, "reference_images": 10_000, "judged_by": "a+b", "classes": "0, 1"}
 
 
 def version(number, value=None, **changed):
@@ -33,6 +33,8 @@ def version(number, value=None, **changed):
         (version(1, 90.0, images=500), False),
         (version(1, 1.0, judged_by="c+b", reference_images=1000), True),  # the bundled digits
         (version(1, 99.0, judged_by="c+b", reference_images=60_000), False),
+        (version(1, 1.0, judged_by="c+b", reference_images=1000, classes="bag, coat"), False),
+        (version(1, 90.0, classes="bag, coat"), False),
     ],
 )
 def test_only_a_better_result_of_the_same_judge_or_one_of_more_real_images_makes_a_champion(old, becomes):

@@ -23,6 +23,7 @@ from condgen.base import files
 from condgen.cli import main
 from condgen.models import cgan
 from condgen.tracking import address, courier, delivery, journal, store
+from specs import DIGITS
 
 GRID = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
 
@@ -557,7 +558,7 @@ def test_a_model_that_was_lost_twice_on_its_way_is_delivered_and_registered_once
 ):
     tiny_model(place)
     with tracking.stage("train_cgan") as run:
-        run.model("cgan", "data/models/cgan", "draws digits")
+        run.model("cgan", "data/models/cgan", "draws digits", DIGITS.classes, DIGITS.shape)
     for number in range(2):
         with monkeypatch.context() as patch:
             real = getattr(mlflow.MlflowClient, name)
@@ -636,7 +637,7 @@ def test_journals_for_two_stores_are_delivered_each_to_its_own(place, later, mon
     for uri in ("sqlite:///mlflow.db", "sqlite:///other/mlflow.db", "sqlite:///mlflow.db"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with tracking.stage("train_cgan") as run:
-            run.model("cgan", "data/models/cgan", "draws digits")
+            run.model("cgan", "data/models/cgan", "draws digits", DIGITS.classes, DIGITS.shape)
     assert delivery.deliver_all(place / "outbox", pytest.fail) == (3, 0)
     assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///mlflow.db", "the user's own address stays"
     for folder, count in ((place, 2), (place / "other", 1)):
@@ -728,10 +729,10 @@ OTHERS = ["condgen.tracking", "dvc", "mlxtend", "psutil", "torchmetrics", "torch
 
 @pytest.mark.parametrize("left_out", [[], ["safetensors"]])
 def test_a_logged_model_loads_and_draws_with_the_packages_that_it_names(place, later, cgan_params, left_out):
-    network = cgan.build(cgan_params.model_copy(update={"hidden": 8}), 0)
+    network = cgan.build(cgan_params.model_copy(update={"hidden": 8}), DIGITS, 0)
     files.write_model("data/models/cgan", network.state_dict(), dict(network.config, model="cgan"))
     with tracking.stage("train_cgan") as run:
-        run.model("cgan", "data/models/cgan", "draws digits")
+        run.model("cgan", "data/models/cgan", "draws digits", DIGITS.classes, DIGITS.shape)
     deliver(place)
     script = """
         import sys

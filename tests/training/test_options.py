@@ -13,6 +13,7 @@ from condgen.models import cgan, cvae, restore, split_state
 from condgen.training.loop import train
 from condgen.training.progress import Progress
 from condgen.training.state import begin
+from specs import DIGITS
 
 SMALL = {"hidden": 8, "channels": 2, "latent_dim": 4, "batch_size": 20, "epochs": 1}
 OF_CVAE = {
@@ -37,12 +38,12 @@ def combinations(options):
 @pytest.fixture
 def few(split):
     parts = (data.Images(part.x[:40], part.y[:40]) for part in (split.train, split.validation, split.test))
-    return data.Split(*parts, source="few")
+    return data.Split(*parts, spec=DIGITS, source="few")
 
 
 def trained(module, p, few):
     """The trained network and its numbers, after two steps."""
-    state = begin(module, p, 0, len(few.train))
+    state = begin(module, p, DIGITS, 0, len(few.train))
     before = {name: value.clone() for name, value in state.model.named_parameters()}
     ((_, numbers),) = train(module, state, few, p, 0, Progress(p.section, p.epochs))
     for name, value in state.model.named_parameters():
@@ -124,6 +125,6 @@ def test_a_network_that_was_written_and_read_again_draws_the_same(
     again = restore(module.Network, *files.read_model(tmp_path))
     assert not again.training
     assert torch.equal(drawn(module, network), drawn(module, again))
-    x, y = few.test.x, data.one_hot(few.test.y)
+    x, y = few.test.x, DIGITS.one_hot(few.test.y)
     answers = [net.encode(x, y)[0] if name == "cvae" else net.discriminate(x, y) for net in (network, again)]
     assert torch.equal(*answers)

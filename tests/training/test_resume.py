@@ -17,6 +17,7 @@ from condgen.training.history import fixed_noise
 from condgen.training.loop import record, train
 from condgen.training.progress import Progress
 from condgen.training.state import begin
+from specs import DIGITS
 
 EPOCHS = 4
 AVERAGED = {"ema": 0.9, "lr_schedule": "cosine"}
@@ -64,7 +65,7 @@ def make(split, cvae_params, cgan_params, classifier_params):
 
     def few(n):
         parts = (data.Images(part.x[:n], part.y[:n]) for part in (split.train, split.validation, split.test))
-        return data.Split(*parts, source="few")
+        return data.Split(*parts, spec=DIGITS, source="few")
 
     def build(name):
         progress = Progress(name, EPOCHS)
@@ -76,12 +77,12 @@ def make(split, cvae_params, cgan_params, classifier_params):
             "classifier": (classifier, classifier_params),
         }[model]
         p = p.model_copy(update=changes | {"epochs": EPOCHS})
-        state = begin(module, p, 0, len(few_images.train))
+        state = begin(module, p, DIGITS, 0, len(few_images.train))
         epochs = train(module, state, few_images, p, 0, progress)
         if name == "classifier":
             return state, epochs, progress, None
-        z, labels = fixed_noise(0, p.latent_dim, torch.device("cpu"))
-        return state, epochs, progress, lambda: data.to_uint8(module.draw(state.trained, z, labels))
+        z, labels = fixed_noise(DIGITS, 0, p.latent_dim, torch.device("cpu"))
+        return state, epochs, progress, lambda: DIGITS.to_uint8(module.draw(state.trained, z, labels))
 
     return build
 

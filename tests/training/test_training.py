@@ -17,6 +17,7 @@ from condgen.training.loop import record, train
 from condgen.training.mean import Mean
 from condgen.training.progress import Progress
 from condgen.training.state import State, begin
+from specs import DIGITS
 
 
 class Forgetful:
@@ -185,7 +186,7 @@ def test_divergence_in_validation_is_reported_after_the_epoch():
 @pytest.mark.parametrize("name", ["cvae", "cgan"])
 def test_nan_weights_stop_the_training_in_its_first_step(name, split, cvae_params, cgan_params):
     module, p = {"cvae": (cvae, cvae_params), "cgan": (cgan, cgan_params)}[name]
-    state = begin(module, p, 0, len(split.train))
+    state = begin(module, p, DIGITS, 0, len(split.train))
     with torch.no_grad():
         next(state.model.parameters()).fill_(float("nan"))  # what an overflow leaves behind
     progress = Progress(name, 2)
@@ -202,14 +203,14 @@ def test_a_mean_is_over_images_not_over_batches():
 
 
 def test_fixed_noise_is_ten_of_each_digit_and_depends_on_the_seed():
-    z, labels = fixed_noise(0, 5, torch.device("cpu"))
+    z, labels = fixed_noise(DIGITS, 0, 5, torch.device("cpu"))
     assert z.shape == (100, 5)
     assert torch.bincount(labels).tolist() == [10] * 10
-    assert not torch.equal(z, fixed_noise(1, 5, torch.device("cpu"))[0])
+    assert not torch.equal(z, fixed_noise(DIGITS, 1, 5, torch.device("cpu"))[0])
 
 
 def test_a_config_that_does_not_fit_the_weights_is_refused(cvae_params, tmp_path):
-    model = cvae.build(cvae_params, seed=0)
+    model = cvae.build(cvae_params, DIGITS, seed=0)
     files.write_model(tmp_path, model.state_dict(), model.config | {"model": "cvae", "hidden": 100})
     with pytest.raises(UserError, match="the files of the CVAE do not fit"):
         restore(cvae.CVAE, *files.read_model(tmp_path))

@@ -155,6 +155,8 @@ def _mistake(model: Any, content: dict[str, Any], errors: list[Any]) -> str:
 
 def _must_be(field: FieldInfo) -> str:
     """What a field accepts, in words: 'a number in (0, 1]'."""
+    if field.description:
+        return field.description
     kind: Any = field.annotation
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(str(value) for value in get_args(kind))

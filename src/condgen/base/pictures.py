@@ -9,13 +9,14 @@ from PIL import Image
 from condgen.base import files
 
 GAP = 2  # pixels between two pictures
+GREY = 48  # of what is between them, dark
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images uint8 `[n, h, w]` -> one picture, uint8, that shows them row by row on dark grey."""
-    n, h, w = images.shape
+    """Images uint8 `[n, h, w]` or `[n, h, w, 3]` -> one picture that shows them row by row on dark grey."""
+    n, h, w, *colour = images.shape
     rows = -(-n // columns)
-    sheet = np.full((rows * (h + GAP) + GAP, columns * (w + GAP) + GAP), 48, np.uint8)
+    sheet = np.full((rows * (h + GAP) + GAP, columns * (w + GAP) + GAP, *colour), GREY, np.uint8)
     for i, image in enumerate(images):
         top, left = GAP + i // columns * (h + GAP), GAP + i % columns * (w + GAP)
         sheet[top : top + h, left : left + w] = image

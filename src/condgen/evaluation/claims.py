@@ -33,7 +33,7 @@ CLAIMS = (
     Claim(
         "The CVAE is relatively stable.",
         "late in training its pictures change less from epoch to epoch than the CGAN's, and fewer are "
-        "classified as another digit",
+        "classified as another class",
         (
             Comparison("picture_change", "cvae", "cgan"),
             Comparison("reading_change", "cvae", "cgan"),
@@ -41,7 +41,7 @@ CLAIMS = (
     ),
     Claim(
         "The CVAE's diversity is bad.",
-        "it covers fewer real digits than other real digits do, and its pictures of a digit are more alike, "
+        "it covers fewer real images than other real images do, and its pictures of a class are more alike, "
         "in their pixels' structure and in the classifier's features",
         (
             Comparison("recall", "cvae", "real"),
@@ -52,8 +52,8 @@ CLAIMS = (
     ),
     Claim(
         "The CGAN's diversity is better.",
-        "measures of diversity rank it above the CVAE: the real digits that it covers, and how little alike "
-        "its pictures of a digit are, in structure and in features",
+        "measures of diversity rank it above the CVAE: the real images that it covers, and how little alike "
+        "its pictures of a class are, in structure and in features",
         (
             Comparison("recall", "cvae", "cgan"),
             Comparison("coverage", "cvae", "cgan"),
@@ -63,8 +63,8 @@ CLAIMS = (
     ),
     Claim(
         "The CGAN's generation process is random.",
-        "what comes out is less certain than with the CVAE, and than with real digits: how often it is the "
-        "digit asked for, and (a measure shared with the first claim) whether it still is an epoch later",
+        "what comes out is less certain than with the CVAE, and than with real images: how often it is the "
+        "class asked for, and (a measure shared with the first claim) whether it still is an epoch later",
         (
             Comparison("class_accuracy", "cgan", "cvae"),
             Comparison("class_accuracy", "cgan", "real"),

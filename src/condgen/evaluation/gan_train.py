@@ -26,7 +26,7 @@ def gan_train(
     """
     p = p.model_copy(update={"epochs": epochs})
     some = data.Images(split.validation.x[:SHOWN], split.validation.y[:SHOWN])
-    state = begin(classifier, p, p.seed, len(drawn), drawn.x.device)
+    state = begin(classifier, p, split.spec, p.seed, len(drawn), drawn.x.device)
     for _ in watch(
         train(classifier, state, replace(split, train=drawn, validation=some), p, p.seed, progress), progress
     ):

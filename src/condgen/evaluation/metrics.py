@@ -21,6 +21,7 @@ from condgen.base import intervals
 from condgen.base.intervals import Value
 from condgen.base.random import generator
 from condgen.datasets import data
+from condgen.datasets.spec import Spec
 from condgen.evaluation.neighbourhoods import count_neighbours
 
 NEAREST = 5  # k of the nearest-neighbour metrics, as Naeem et al. 2020 recommend
@@ -36,11 +37,11 @@ def class_accuracy(logits: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
 
     In [0, 1], higher is better. GAN-test: Shmelkov, Schmid & Alahari 2018, "How good is my GAN?". It
     measures fidelity to the label, not diversity: one good picture per class scores 1.
-    logits `[n, 10]`, labels `[n]`; every class must occur.
+    logits `[n, classes]`, labels `[n]`; every class must occur.
     """
     hit = (logits.argmax(dim=1) == labels).cpu().double()
     labels = labels.cpu()
-    by_class = [float(hit[labels == label].mean()) for label in range(data.CLASSES)]
+    by_class = [float(hit[labels == label].mean()) for label in range(logits.shape[1])]
     return intervals.mean(hit.numpy()), by_class
 
 
@@ -113,10 +114,10 @@ def _share(hits: Tensor) -> Value:
 def vendi_score(x: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
     """Effective number of different images per class: the mean over classes, and each class's, in [1, n].
 
-    x `[n, d]`, pixels or features; labels `[n]`, those asked for. A wrong digit counts as a different
+    x `[n, d]`, pixels or features; labels `[n]`, those asked for. A wrong class counts as a different
     picture, so compare it with the class accuracy.
     """
-    by_class = [effective_number(x[labels == label]) for label in range(data.CLASSES)]
+    by_class = [effective_number(x[labels == label]) for label in labels.unique()]
     return Value(float(np.mean(by_class)), n=len(labels)), by_class
 
 
@@ -134,26 +135,33 @@ def effective_number(x: Tensor) -> float:
     return float(np.exp(entr(eigenvalues).sum()))
 
 
-def pairwise_ssim(x: Tensor, labels: Tensor) -> Value:
+def pairwise_ssim(maps: Tensor, labels: Tensor) -> Value:
     """Mean structural similarity of disjoint random pairs of the same class; 1 means identical.
 
     After Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs", who use the
-    multi-scale form, for which 28 x 28 pixels are too few. x `[n, 784]` in [0, 1], labels `[n]`.
+    multi-scale form, for which MNIST's images are too small. maps `[n, channels, side, side]` in [0, 1],
+    labels `[n]`. The window's deviation is the usual 1.5 pixels, or 0.5 for images of fewer than 16 pixels,
+    most of which it would see at once. 1 where no class has a pair.
     """
-    a, b = (x[rows].view(-1, 1, data.SIDE, data.SIDE).cpu() for rows in _pairs(labels))
+    a, b = (maps[rows].cpu() for rows in _pairs(labels))
+    if not len(a):
+        return Value(1.0, n=0)
+    sigma = 1.5 if maps.shape[-1] >= 16 else 0.5
     values: list[Tensor] = [
-        structural_similarity_index_measure(*pairs, data_range=1.0, reduction="none")  # type: ignore[misc]
+        structural_similarity_index_measure(  # type: ignore[misc]
+            *pairs, sigma=sigma, data_range=1.0, reduction="none"
+        )
         for pairs in zip(a.split(BATCH), b.split(BATCH), strict=True)
     ]
-    return intervals.mean(torch.cat(values).double().numpy())
+    return _mean_or_nothing(torch.cat(values).double().numpy())
 
 
 def pairwise_distance(features: Tensor, logits: Tensor, labels: Tensor) -> Value:
     """Mean distance in features of disjoint random pairs of the same class; 0 means identical.
 
     The second kind of similarity beside `pairwise_ssim`: of what the classifier sees, not of pixels. Only of
-    images that are classified as was asked, because a wrong digit would count as a different picture.
-    features `[n, f]`, logits `[n, 10]`, labels `[n]`. 0 where no class has a pair.
+    images that are classified as was asked, because a wrong class would count as a different picture.
+    features `[n, f]`, logits `[n, classes]`, labels `[n]`. 0 where no class has a pair.
     """
     right = logits.argmax(dim=1) == labels
     features = features[right]
@@ -167,12 +175,12 @@ def _pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of disjoint random pairs of the same class, each row in at most one pair."""
     order = torch.randperm(len(labels), generator=generator(0, "ssim")).to(labels.device)
     first, second = [], []
-    for label in range(data.CLASSES):
+    for label in labels.unique():
         rows = order[labels[order] == label]
         half = len(rows) // 2
         first.append(rows[:half])
         second.append(rows[half : 2 * half])
-    return torch.cat(first), torch.cat(second)
+    return torch.cat([order[:0], *first]), torch.cat([order[:0], *second])
 
 
 def authenticity(features: Tensor, train: Tensor) -> Value:
@@ -199,20 +207,20 @@ def _nearest_two(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 
 
-def sharpness(x: Tensor, reference: Tensor) -> Value:
+def sharpness(maps: Tensor, reference: Tensor) -> Value:
     """Mean variance of the images' Laplacian, divided by that of real images; 1 is as sharp as real.
 
     Below 1 is blurred, above 1 is noisy. Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield
-    microscopy". x, reference `[n, 784]` in [0, 1].
+    microscopy". maps, reference `[n, channels, side, side]` in [0, 1]; of the channels, their mean is taken.
     """
-    return intervals.mean(_laplacian_variance(x) / _laplacian_variance(reference).mean())
+    return intervals.mean(_laplacian_variance(maps) / _laplacian_variance(reference).mean())
 
 
-def _laplacian_variance(x: Tensor) -> np.ndarray:
-    kernel = LAPLACIAN.to(x.device).view(1, 1, 3, 3)
+def _laplacian_variance(maps: Tensor) -> np.ndarray:
+    kernel = LAPLACIAN.to(maps.device).view(1, 1, 3, 3)
     values = [
-        F.conv2d(part.view(-1, 1, data.SIDE, data.SIDE), kernel, padding=1).flatten(1).var(dim=1)
-        for part in x.split(BATCH)
+        F.conv2d(part.mean(dim=1, keepdim=True), kernel, padding=1).flatten(1).var(dim=1)
+        for part in maps.split(BATCH)
     ]
     return torch.cat(values).cpu().double().numpy()
 
@@ -220,7 +228,7 @@ def _laplacian_variance(x: Tensor) -> np.ndarray:
 def stability(images: Tensor, read: Tensor, labels: Tensor) -> dict[str, Value]:
     """How much pictures of the same noise still change from epoch to epoch in the last third of training.
 
-    images `[e, n, 784]` in [0, 1], after each epoch; read `[e, n]`, the classes that the classifier predicts;
+    images `[e, n, d]` in [0, 1], after each epoch; read `[e, n]`, the classes that the classifier predicts;
     labels `[n]`, what was asked for.
     picture_change: mean absolute difference of a pixel between two epochs, as a share of the grey range.
     reading_change: share of pictures that are classified differently an epoch later.
@@ -247,17 +255,17 @@ def _mean_or_nothing(values: np.ndarray) -> Value:
     return value if np.ptp(values) > 0 else Value(value.value, n=value.n)
 
 
-def same_count_per_class(images: data.Images, per_class: int) -> data.Images:
-    """The first `per_class` images of every class, or as many as the rarest class has."""
-    count = min(per_class, int(torch.bincount(images.y, minlength=data.CLASSES).min()))
-    rows = torch.cat([(images.y == label).nonzero()[:count, 0] for label in range(data.CLASSES)])
-    return data.Images(images.x[rows], images.y[rows])
+def first_of_each_class(images: data.Images, counts: Sequence[int]) -> data.Images:
+    """The first counts[c] images of every class c, or as many as there are, class after class."""
+    rows = [(images.y == label).nonzero()[:count, 0] for label, count in enumerate(counts)]
+    return data.Images(images.x[torch.cat(rows)], images.y[torch.cat(rows)])
 
 
 def confusion(logits: Tensor, labels: Tensor) -> list[list[int]]:
     """How often class i was asked for (row) and class j predicted by the classifier (column)."""
-    counts = torch.bincount(labels * data.CLASSES + logits.argmax(dim=1), minlength=data.CLASSES**2)
-    return counts.view(data.CLASSES, data.CLASSES).tolist()
+    classes = logits.shape[1]
+    counts = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
+    return counts.view(classes, classes).tolist()
 
 
 def nearest(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,11 +276,11 @@ def nearest(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def measure_images(
-    drawn: data.Images, features: Tensor, logits: Tensor, reference: data.Images, real: Tensor
+    spec: Spec, drawn: data.Images, features: Tensor, logits: Tensor, reference: data.Images, real: Tensor
 ) -> tuple[dict[str, Value], dict[str, Sequence]]:
     """All metrics that need only a set of images, and some of them by class.
 
-    drawn: the images, with the labels asked for; features `[n, f]` and logits `[n, 10]` are theirs.
+    drawn: the images, with the labels asked for; features `[n, f]` and logits `[n, classes]` are theirs.
     reference: real images, and real `[m, f]` their features.
     """
     accuracy, accuracy_by_class = class_accuracy(logits, drawn.y)
@@ -283,16 +291,16 @@ def measure_images(
         "frechet_distance": frechet_distance(features, real),
         "kernel_distance": kernel_distance(features, real),
         **neighbourhoods(features, real),
-        "sharpness": sharpness(drawn.x, reference.x),
+        "sharpness": sharpness(spec.maps(drawn.x), spec.maps(reference.x)),
         "vendi_features": vendi_features,
         "vendi_pixels": vendi_pixels,
-        "pairwise_ssim": pairwise_ssim(drawn.x, drawn.y),
+        "pairwise_ssim": pairwise_ssim(spec.maps(drawn.x), drawn.y),
         "pairwise_distance": pairwise_distance(features, logits, drawn.y),
     }
     by_class: dict[str, Sequence] = {
-        "class_accuracy_by_digit": accuracy_by_class,
-        "vendi_features_by_digit": vendi_by_class,
-        "vendi_pixels_by_digit": pixels_by_class,
+        "class_accuracy_by_class": accuracy_by_class,
+        "vendi_features_by_class": vendi_by_class,
+        "vendi_pixels_by_class": pixels_by_class,
         "confusion": confusion(logits, drawn.y),
     }
     return values, by_class

@@ -21,6 +21,8 @@ from condgen.training.progress import Progress
 SETS = (*MODELS, "real")
 # The CVAE's own bounds of the log-likelihood of a test image, and their keys in its metrics file.
 BOUNDS = ("test_elbo", "test_iwae_bound")
+BITS = "test_elbo_bits"
+LONGEST_TAG = 5000  # characters of a tag in MLflow
 COSTS = ("parameters", "multiply_adds")
 BOUND_KEYS = [key + end for key in BOUNDS for end in ("", "_interval")]
 
@@ -51,7 +53,7 @@ def read_accuracy(path: str, source: str) -> dict:
 
 def read_bounds(path: str, source: str) -> dict:
     """The CVAE's BOUNDS, from its stage's metrics file. Raises UserError as `read_numbers`."""
-    return read_numbers(path, source, BOUND_KEYS)
+    return read_numbers(path, source, [*BOUND_KEYS, BITS])
 
 
 def read_numbers(path: str, source: str, keys: Sequence[str]) -> dict:
@@ -104,12 +106,13 @@ def measure(
 ) -> Measured:
     """Measures one set of images against the real test images of `split`.
 
-    At most metrics.PER_CLASS images of a class are measured. history: pictures `[e, n, 784]` of the same
-    noise after each epoch, and the n labels; without it, or with one epoch, stability is not measured.
+    history: pictures `[e, n, d]` of the same noise after each epoch, and the n labels; without it, or with
+    one epoch, stability is not measured.
     """
-    drawn = metrics.same_count_per_class(drawn, metrics.PER_CLASS)
     features, logits = classify(judge, drawn.x)
-    values, by_class = metrics.measure_images(drawn, features, logits, split.test, features_of.test)
+    values, by_class = metrics.measure_images(
+        split.spec, drawn, features, logits, split.test, features_of.test
+    )
     # Real images of the set "real" are training images themselves: others show what real ones score.
     unseen = features_of.validation if name == "real" else features
     values["authenticity"] = metrics.authenticity(unseen, features_of.train)
@@ -132,9 +135,17 @@ def measure_all(
     p: ClassifierParams,
     gan_train_epochs: int,
 ) -> dict[str, Measured]:
-    """Measures every model's images, and as many real ones as "real"; arguments as in `measure`."""
-    per_class = min(len(images) for images in drawn.values()) // data.CLASSES
-    sets = {**drawn, "real": metrics.same_count_per_class(split.train, per_class)}
+    """Measures every model's images, and as many real ones as "real"; arguments as in `measure`.
+
+    Of each class as many as the training set has, at most what was drawn and metrics.PER_CLASS: many measures
+    depend on the number of images, so all sets have the same.
+    """
+    most = min(metrics.PER_CLASS, *(len(images) // split.spec.count for images in drawn.values()))
+    counts = torch.bincount(split.train.y, minlength=split.spec.count).clamp(max=most).tolist()
+    sets = {
+        name: metrics.first_of_each_class(images, counts)
+        for name, images in {**drawn, "real": split.train}.items()
+    }
     parts = (classify(judge, part.x)[0] for part in (split.train, split.validation, split.test))
     features_of = Features(*parts)
     return {
@@ -144,14 +155,14 @@ def measure_all(
 
 
 def nearest_pairs(
-    drawn: Mapping[str, data.Images], train: data.Images, per_class: int = 2
+    drawn: Mapping[str, data.Images], split: data.Split, per_class: int = 2
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Model -> (samples, the training image nearest to each in pixels), uint8 `[10 * per_class, 28, 28]`."""
-    pairs = {}
+    """Model -> (samples, the training image nearest to each in pixels), uint8 `[n, ...]`."""
+    pairs, spec = {}, split.spec
     for name, images in drawn.items():
-        shown = metrics.same_count_per_class(images, per_class)
-        rows, _ = metrics.nearest(shown.x, train.x)
-        pairs[name] = data.to_uint8(shown.x), data.to_uint8(train.x[rows])
+        shown = metrics.first_of_each_class(images, [per_class] * spec.count)
+        rows, _ = metrics.nearest(shown.x, split.train.x)
+        pairs[name] = spec.to_uint8(shown.x), spec.to_uint8(split.train.x[rows])
     return pairs
 
 
@@ -178,6 +189,8 @@ def results(
     # They are of test images, at which nobody looks who chooses parameters.
     bounds = {key: cvae[key] for key in BOUNDS if reference == "test"}
     found["cvae"] |= bounds
+    if bounds:
+        found["cvae"][BITS] = cvae[BITS]
     for name, cost in costs.items():
         found[name] |= cost
     ranges: dict[str, dict[str, claims.Interval]] = {
@@ -189,6 +202,7 @@ def results(
     ranges["cvae"] |= {key: tuple(cvae[f"{key}_interval"]) for key in bounds}
     return {
         "data": split.source,
+        "classes": list(split.spec.classes),
         "reference": reference,
         "reference_images": len(split.test),
         "classifier": {"test_accuracy": judge["test_accuracy"]},
@@ -205,16 +219,21 @@ def headline(found: Mapping) -> dict[str, dict[str, float]]:
     return {name: {key: found[name][key] for key in keys if key in found[name]} for name in SETS}
 
 
-def by_digit(found: Mapping) -> dict[str, dict[str, list[float]]]:
-    """Set -> its class accuracy by digit."""
-    return {name: {"class_accuracy_by_digit": found[name]["class_accuracy_by_digit"]} for name in SETS}
+def by_class(found: Mapping) -> dict[str, dict[str, list[float]]]:
+    """Set -> its class accuracy by class."""
+    return {name: {"class_accuracy_by_class": found[name]["class_accuracy_by_class"]} for name in SETS}
 
 
-def candidates(found: Mapping, metric: str) -> dict[str, dict[str, float]]:
-    """Model -> its value of a metric and the numbers of images: the candidates for promotion to champion."""
+def candidates(found: Mapping, metric: str) -> dict[str, dict[str, float | str]]:
+    """Model -> its value of a metric, the numbers of images, the classes: the candidates for the champion."""
     reference = found["reference_images"]
     return {
-        name: {"value": found[name][metric], "images": found[name]["images"], "reference_images": reference}
+        name: {
+            "value": found[name][metric],
+            "images": found[name]["images"],
+            "reference_images": reference,
+            "classes": ", ".join(found["classes"])[:LONGEST_TAG],
+        }
         for name in MODELS
         if metric in found[name]
     }

@@ -3,12 +3,14 @@
 `MODELS` is the one list of the generators that are compared. A model's module is imported when it is needed,
 so drawing with one model needs no other. It has:
 
-- `Params`, its section of params.yaml, and `Network`, a `torch.nn.Module` with `config` (the arguments that
-  build it, `latent_dim` and `conditional` among them) and `parts` (name -> submodule with its own optimizer);
-- `build(p, seed)` -> a fresh network;
+- `Params`, its section of params.yaml, and `Network`, a `torch.nn.Module` with `spec` (the classes and the
+  shape of its images), `config` (the arguments that build it, as plain values, `latent_dim` and `conditional`
+  among them) and `parts` (name -> submodule with its own optimizer);
+- `build(p, spec, seed)` -> a fresh network;
 - `train_step(network, optimizers, x, labels, noise, p)` -> name -> one number per image, `[b]`, detached;
+- `renew_statistics(network, labels, noise)`, for an average of weights (only in the CGAN);
 - `validate(network, images, seed)` -> name -> number, on images that it was not trained on (not in the CGAN);
-- `draw(network, z, labels)` -> images `[n, 784]` in [0, 1].
+- `draw(network, z, labels)` -> images `[n, d]` in [0, 1].
 """
 
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from condgen.base.errors import UserError
+from condgen.datasets.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Model:
 MODELS = {
     model.name: model
     for model in (
-        Model("cvae", "CVAE", "Conditional variational autoencoder: digits in, images out."),
-        Model("cgan", "CGAN", "Conditional generative adversarial network: digits in, images out."),
+        Model("cvae", "CVAE", "Conditional variational autoencoder: classes in, images out."),
+        Model("cgan", "CGAN", "Conditional generative adversarial network: classes in, images out."),
     )
 }
 
@@ -55,9 +58,10 @@ def restore(kind: type[nn.Module], state: Mapping[str, Tensor], config: Mapping[
     config: the arguments of the class, and `model`, the name of the model.
     """
     try:
-        network = kind(**{key: value for key, value in config.items() if key != "model"})
+        arguments = {key: value for key, value in config.items() if key != "model"}
+        network = kind(**arguments | {"spec": Spec(**config["spec"])})
         network.load_state_dict(state)
-    except (TypeError, RuntimeError, ValueError) as error:
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the files of the {kind.__name__} do not fit together ({error}): 'dvc repro' makes them again"
         ) from None

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Optimizer
+from torch.optim.swa_utils import update_bn
 
 from condgen.base.random import dropout_mask, generator, seeded
 from condgen.base.sections import LrSchedule, Section
-from condgen.datasets import data
+from condgen.datasets.spec import Spec
 from condgen.models.layers import Down, Up, init_glorot
 
+STATISTICS_BATCH = 100  # images at once when the statistics of batch normalisation are computed anew
 Masks = tuple[Tensor, Tensor]
 """Dropout factors of an MLP's two hidden layers, each `[b, hidden]`."""
 
@@ -78,42 +80,46 @@ class MLP(nn.Module):
 
 
 class G(nn.Module):
-    """[z, y] -> pixels by tanh. As convolutions, it has batch normalisation; D has none."""
+    """[z, y] -> pixels by tanh. Convolutions have batch normalisation (Ioffe & Szegedy 2015), unlike D's."""
 
-    def __init__(self, inputs: int, hidden: int, leak: float, channels: int):
+    def __init__(self, inputs: int, spec: Spec, hidden: int, leak: float, channels: int):
         """channels: of the last hidden convolution; 0 for the MLP."""
         super().__init__()
         self.hidden = None if channels else MLP(inputs, hidden, leak)
-        self.out = Up(inputs, channels, nn.ReLU) if channels else nn.Linear(hidden, data.PIXELS)
+        self.out = (
+            Up(inputs, spec, channels, nn.ReLU, nn.BatchNorm2d)
+            if channels
+            else nn.Linear(hidden, spec.pixels)
+        )
 
     def forward(self, h: Tensor, masks: Masks | None = None) -> Tensor:
-        """h `[b, inputs]` -> `[b, 784]` in [-1, 1]."""
+        """h `[b, inputs]` -> `[b, d]` in [-1, 1]."""
         return torch.tanh(self.out(h if self.hidden is None else self.hidden(h, masks)))
 
 
 class D(nn.Module):
     """An image and its label -> logit of "real". Concatenation: of [x, y]. Projection: as in `forward`."""
 
-    def __init__(self, labels: int, projection: bool, hidden: int, leak: float, channels: int):
+    def __init__(self, labels: int, spec: Spec, projection: bool, hidden: int, leak: float, channels: int):
         """labels: length of y, 0 if unconditional. channels: of the first convolution; 0 for the MLP."""
         super().__init__()
         self.concat, self.convolutional = labels > 0 and not projection, channels > 0
         beside = labels if self.concat else 0
         self.features: Down | MLP
         if self.convolutional:
-            self.features = Down(channels, lambda: nn.LeakyReLU(leak), maps=beside)
+            self.features = Down(spec, channels, lambda: nn.LeakyReLU(leak), maps=beside)
         else:
-            self.features = MLP(data.PIXELS + beside, hidden, leak)
+            self.features = MLP(spec.pixels + beside, hidden, leak)
         width = 4 * channels if self.convolutional else hidden
         self.out = nn.Linear(width, 1)
         self.embedding = nn.Linear(labels, width, bias=False) if projection else None
 
     def forward(self, x: Tensor, y: Tensor, masks: Masks | None = None) -> Tensor:
-        """x `[b, 784]` in [-1, 1], y one-hot `[b, 10]` -> logits `[b]`.
+        """x `[b, d]` in [-1, 1], y one-hot `[b, classes]` -> logits `[b]`.
 
         With projection: out(h) + (V y) . h with features h of x alone, so that a label moves the logit by how
         well it fits the features. (Miyato & Koyama 2018, "cGANs with Projection Discriminator", equation 5)
-        Convolutional features are summed over the 7 x 7 places.
+        Convolutional features are summed over all places.
         """
         given = y if self.concat else None
         if self.convolutional:
@@ -129,6 +135,7 @@ class CGAN(nn.Module):
 
     def __init__(
         self,
+        spec: Spec,
         latent_dim: int,
         hidden: int,
         conditional: bool,
@@ -139,7 +146,9 @@ class CGAN(nn.Module):
         spectral_norm: bool,
     ):
         super().__init__()
+        self.spec = spec
         self.config: dict[str, Any] = {
+            "spec": spec.model_dump(mode="json"),
             "latent_dim": latent_dim,
             "hidden": hidden,
             "conditional": conditional,
@@ -149,9 +158,9 @@ class CGAN(nn.Module):
             "channels": channels,
             "spectral_norm": spectral_norm,
         }
-        labels, channels = data.CLASSES if conditional else 0, channels if network == "conv" else 0
-        self.G = G(latent_dim + labels, hidden, leak, channels)
-        self.D = D(labels, conditioning == "projection", hidden, leak, channels)
+        labels, channels = spec.count if conditional else 0, channels if network == "conv" else 0
+        self.G = G(latent_dim + labels, spec, hidden, leak, channels)
+        self.D = D(labels, spec, conditioning == "projection", hidden, leak, channels)
         if spectral_norm:
             normalise(self.D)
 
@@ -161,11 +170,11 @@ class CGAN(nn.Module):
         return {"G": self.G, "D": self.D}
 
     def generate(self, z: Tensor, y: Tensor, masks: Masks | None = None) -> Tensor:
-        """z `[b, latent_dim]`, y one-hot `[b, 10]` -> images `[b, 784]` in [-1, 1]."""
+        """z `[b, latent_dim]`, y one-hot `[b, classes]` -> images `[b, d]` in [-1, 1]."""
         return self.G(torch.cat([z, y], dim=1) if self.config["conditional"] else z, masks)
 
     def discriminate(self, x: Tensor, y: Tensor, masks: Masks | None = None) -> Tensor:
-        """x `[b, 784]` in [-1, 1], y one-hot `[b, 10]` -> logits `[b]`; D(x) = sigmoid(logit)."""
+        """x `[b, d]` in [-1, 1], y one-hot `[b, classes]` -> logits `[b]`; D(x) = sigmoid(logit)."""
         return self.D(x, y, masks)
 
 
@@ -182,10 +191,11 @@ def normalise(network: nn.Module) -> None:
             spectral_norm(module)
 
 
-def build(p: CGANParams, seed: int) -> CGAN:
+def build(p: CGANParams, spec: Spec, seed: int) -> CGAN:
     """Fresh networks on the CPU, initialised from the seed."""
     with seeded(seed, "cgan/power iteration"):  # its vectors start at random
         model = CGAN(
+            spec=spec,
             latent_dim=p.latent_dim,
             hidden=p.hidden,
             conditional=p.conditional,
@@ -199,7 +209,7 @@ def build(p: CGANParams, seed: int) -> CGAN:
     if p.spectral_norm:
         with torch.no_grad():
             for _ in range(15):  # as many iterations as PyTorch's own start, but from these weights
-                model.D(torch.zeros(1, data.PIXELS), torch.zeros(1, data.CLASSES))
+                model.D(torch.zeros(1, spec.pixels), torch.zeros(1, spec.count))
     return model
 
 
@@ -257,12 +267,12 @@ def train_step(
 ) -> dict[str, Tensor]:
     """One discriminator step, then one generator step against the updated discriminator.
 
-    x `[b, 784]` in [0, 1], labels `[b]`. Returns for each image, `[b]`, detached: d_loss (nats per pair) and
+    x `[b, d]` in [0, 1], labels `[b]`. Returns for each image, `[b]`, detached: d_loss (nats per pair) and
     g_loss (nats per image; hinge losses are in logits), both without the penalties; and d_real and d_fake,
     the sigmoids of the logits of x and G(z|y) before the discriminator's step: probabilities of "real",
     except with the hinge and the relativistic loss. (Goodfellow et al. 2014, algorithm 1, with k = 1)
     """
-    x, y = 2 * x - 1, data.one_hot(labels)
+    x, y = 2 * x - 1, model.spec.one_hot(labels)
     z, for_g, for_d, for_dg = draw_noise(p, len(x), noise)
     fake = model.generate(z, y, for_g)
 
@@ -307,7 +317,20 @@ def draw_noise(
     return z, for_g, for_d, for_dg
 
 
+def renew_statistics(model: CGAN, labels: Tensor, noise: torch.Generator) -> None:
+    """Computes the statistics of G's batch normalisation anew, from generated images of these labels `[n]`.
+
+    A moving average of weights needs its own: activations of averaged weights vary less than those of the
+    weights that were averaged. (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
+    Generalization", section 3.2; for GANs, Brock et al. 2019, "Large Scale GAN Training", have "standing
+    statistics")
+    """
+    z = torch.randn(len(labels), model.config["latent_dim"], generator=noise, device=noise.device)
+    h = torch.cat([z, model.spec.one_hot(labels)], dim=1) if model.config["conditional"] else z
+    update_bn(h.split(STATISTICS_BATCH), model.G)
+
+
 @torch.no_grad()
 def draw(model: CGAN, z: Tensor, labels: Tensor) -> Tensor:
-    """Images for noise z `[n, latent_dim]` and labels `[n]`, without dropout: `[n, 784]` in [0, 1]."""
-    return (model.generate(z, data.one_hot(labels)) + 1) / 2
+    """Images for noise z `[n, latent_dim]` and labels `[n]`, without dropout: `[n, d]` in [0, 1]."""
+    return (model.generate(z, model.spec.one_hot(labels)) + 1) / 2

@@ -1,4 +1,4 @@
-"""The classifier: a small convolutional network that classifies digits; the metrics use its features.
+"""The classifier: a small convolutional network that classifies images; the metrics use its features.
 
 The layout (two convolutions with pooling, a hidden layer) is LeNet's: LeCun et al. 1998, "Gradient-based
 learning applied to document recognition". It judges both generators and is trained on real images only.
@@ -16,9 +16,11 @@ from torch.optim import Optimizer
 from condgen.base.random import dropout_mask, generator
 from condgen.base.sections import Section
 from condgen.datasets import data
+from condgen.datasets.spec import Spec
 from condgen.models.layers import init_glorot
 
 BATCH = 100  # images at once for inference: little memory, which fits the processor's cache
+SMALLEST = 16  # pixels: smaller images get a rim of zeros, because the layers would leave nothing of them
 
 
 class ClassifierParams(Section):
@@ -41,15 +43,19 @@ class ClassifierParams(Section):
 
 
 class Classifier(nn.Module):
-    """Two 3x3 convolutions, each with ReLU and 2x2 max pooling; a feature layer with ReLU; ten logits."""
+    """Two 3x3 convolutions, each with ReLU and 2x2 max pooling; a feature layer with ReLU; logits."""
 
-    def __init__(self, channels: int, features: int):
+    def __init__(self, spec: Spec, channels: int, features: int):
         super().__init__()
-        self.config = {"channels": channels, "features": features}
-        self.conv1 = nn.Conv2d(1, channels, 3)
+        self.spec = spec
+        self.config = {"spec": spec.model_dump(mode="json"), "channels": channels, "features": features}
+        side = max(spec.side, SMALLEST)
+        self.rim = (side - spec.side) // 2, (side - spec.side + 1) // 2
+        left = ((side - 2) // 2 - 2) // 2  # of the side, after two convolutions, each with pooling
+        self.conv1 = nn.Conv2d(spec.channels, channels, 3)
         self.conv2 = nn.Conv2d(channels, 2 * channels, 3)
-        self.feature_layer = nn.Linear(2 * channels * 5 * 5, features)
-        self.logits = nn.Linear(features, data.CLASSES)
+        self.feature_layer = nn.Linear(2 * channels * left**2, features)
+        self.logits = nn.Linear(features, spec.count)
         # On a CPU, oneDNN runs these convolutions 1.5 times as fast in channels-last memory format.
         self.to(memory_format=torch.channels_last)
 
@@ -59,19 +65,19 @@ class Classifier(nn.Module):
         return {"model": self}
 
     def features(self, x: Tensor) -> Tensor:
-        """x `[b, 784]` in [0, 1] -> `[b, features]`, at least 0."""
-        h = x.view(-1, 1, data.SIDE, data.SIDE).contiguous(memory_format=torch.channels_last)
-        h = F.max_pool2d(F.relu(self.conv1(h)), 2)  # [b, channels, 13, 13]
-        h = F.max_pool2d(F.relu(self.conv2(h)), 2)  # [b, 2 channels, 5, 5]
+        """x `[b, d]` in [0, 1] -> `[b, features]`, at least 0."""
+        h = F.pad(self.spec.maps(x), 2 * self.rim).contiguous(memory_format=torch.channels_last)
+        h = F.max_pool2d(F.relu(self.conv1(h)), 2)  # MNIST: [b, channels, 13, 13]
+        h = F.max_pool2d(F.relu(self.conv2(h)), 2)  # MNIST: [b, 2 channels, 5, 5]
         return F.relu(self.feature_layer(h.flatten(1)))
 
 
 Params, Network = ClassifierParams, Classifier
 
 
-def build(p: ClassifierParams, seed: int) -> Classifier:
+def build(p: ClassifierParams, spec: Spec, seed: int) -> Classifier:
     """A fresh network on the CPU, initialised from the seed."""
-    model = Classifier(p.channels, p.features)
+    model = Classifier(spec, p.channels, p.features)
     init_glorot(model, generator(seed, "classifier/init"))
     return model
 
@@ -86,7 +92,7 @@ def train_step(
 ) -> dict[str, Tensor]:
     """One step on the cross-entropy, with dropout on the features.
 
-    x `[b, 784]` in [0, 1], labels `[b]`. Returns each image's loss, `[b]`, nats, detached.
+    x `[b, d]` in [0, 1], labels `[b]`. Returns each image's loss, `[b]`, nats, detached.
     """
     features = model.features(x)
     logits = model.logits(features * dropout_mask(p.dropout, tuple(features.shape), noise))
@@ -112,6 +118,6 @@ def score(model: Classifier, images: data.Images) -> tuple[float, float]:
 
 @torch.no_grad()
 def classify(model: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Images x `[n, 784]` in [0, 1] -> features `[n, f]` and logits `[n, 10]`."""
+    """Images x `[n, d]` in [0, 1] -> features `[n, f]` and logits `[n, classes]`."""
     features = torch.cat([model.features(part) for part in x.split(BATCH)])
     return features, model.logits(features)

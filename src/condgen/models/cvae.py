@@ -20,12 +20,14 @@ from torch.optim import Optimizer
 from condgen.base.random import generator
 from condgen.base.sections import LrSchedule, Section
 from condgen.datasets import data
+from condgen.datasets.spec import Spec
 from condgen.models import priors
-from condgen.models.layers import QUARTER, Down, Up, dense, init_glorot
+from condgen.models.layers import Down, Up, dense, group_norm, init_glorot, quarter
 
 BOUND_SAMPLES = 100  # k of the importance-weighted bound
 BOUND_BATCH = 20  # test images at once, for memory; another number draws other noise
 VALIDATION_BATCH = 500  # images at once, for memory
+LEAST_LOG_SIGMA = -6.0  # of the Gaussian likelihood
 
 
 class CVAEParams(Section):
@@ -70,6 +72,7 @@ class CVAE(nn.Module):
 
     def __init__(
         self,
+        spec: Spec,
         latent_dim: int,
         hidden: int,
         conditional: bool,
@@ -81,7 +84,9 @@ class CVAE(nn.Module):
         flow_hidden: int,
     ):
         super().__init__()
+        self.spec = spec
         self.config: dict[str, Any] = {
+            "spec": spec.model_dump(mode="json"),
             "latent_dim": latent_dim,
             "hidden": hidden,
             "conditional": conditional,
@@ -92,21 +97,26 @@ class CVAE(nn.Module):
             "couplings": couplings,
             "flow_hidden": flow_hidden,
         }
-        label, convolutional = data.CLASSES if conditional else 0, network == "conv"
-        self.down = Down(channels, nn.ReLU) if convolutional else nn.Identity()
-        inputs = 4 * channels * QUARTER**2 if convolutional else data.PIXELS
+        label, convolutional = spec.count if conditional else 0, network == "conv"
+        self.down = Down(spec, channels, nn.ReLU) if convolutional else nn.Identity()
+        inputs = 4 * channels * quarter(spec) ** 2 if convolutional else spec.pixels
         self.encoder = dense(inputs + label, hidden, layers, nn.ReLU)
         self.mu = nn.Linear(hidden, latent_dim)
         self.logvar = nn.Linear(hidden, latent_dim)
         self.decoder = dense(latent_dim + label, hidden, layers, nn.ReLU)
-        self.logits = Up(hidden, channels, nn.ReLU) if convolutional else nn.Linear(hidden, data.PIXELS)
+        self.logits = (
+            Up(hidden, spec, channels, nn.ReLU, group_norm)
+            if convolutional
+            else nn.Linear(hidden, spec.pixels)
+        )
+        self.log_sigma = nn.Parameter(torch.zeros(())) if spec.channels > 1 else None
         self.prior: priors.Normal | priors.ClassGaussian | priors.Flow
         if prior == "normal":
             self.prior = priors.Normal()
         elif prior == "class":
-            self.prior = priors.ClassGaussian(latent_dim, data.CLASSES)
+            self.prior = priors.ClassGaussian(latent_dim, spec.count)
         else:
-            self.prior = priors.Flow(latent_dim, data.CLASSES, couplings, flow_hidden)
+            self.prior = priors.Flow(latent_dim, spec.count, couplings, flow_hidden)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -114,25 +124,26 @@ class CVAE(nn.Module):
         return {"model": self}
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x `[b, 784]` in [0, 1], y one-hot `[b, 10]` -> mu, logvar, each `[b, latent_dim]`."""
+        """x `[b, d]` in [0, 1], y one-hot `[b, classes]` -> mu, logvar, each `[b, latent_dim]`."""
         h = self.encoder(self.with_label(self.down(x).flatten(1), y))
         return self.mu(h), self.logvar(h)
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
-        """z `[b, latent_dim]`, y one-hot `[b, 10]` -> logits of the pixels `[b, 784]`."""
+        """z `[b, latent_dim]`, y one-hot `[b, classes]` -> logits of the pixels `[b, d]`."""
         return self.logits(self.decoder(self.with_label(z, y)))
 
     def with_label(self, x: Tensor, y: Tensor) -> Tensor:
-        """A network's input: x `[b, n]` concatenated with y `[b, 10]`, or x alone if unconditional."""
+        """A network's input: x `[b, n]` concatenated with y `[b, classes]`, or x alone if unconditional."""
         return torch.cat([x, y], dim=1) if self.config["conditional"] else x
 
 
 Params, Network = CVAEParams, CVAE
 
 
-def build(p: CVAEParams, seed: int) -> CVAE:
+def build(p: CVAEParams, spec: Spec, seed: int) -> CVAE:
     """A fresh network on the CPU, initialised from the seed."""
     model = CVAE(
+        spec=spec,
         latent_dim=p.latent_dim,
         hidden=p.hidden,
         conditional=p.conditional,
@@ -147,10 +158,42 @@ def build(p: CVAEParams, seed: int) -> CVAE:
     return model
 
 
+def negative_log_likelihood(model: CVAE, logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x|z, y), `[b]`, nats per image: Bernoulli for grey images, Gaussian for colour.
+
+    logits `[b, d]`, what the decoder returns; x `[b, d]` in [0, 1].
+    """
+    if model.log_sigma is None:
+        return reconstruction(logits, x)
+    return gaussian_reconstruction(logits, x, model.log_sigma)
+
+
+def gaussian_reconstruction(logits: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
+    """-log N(x; sigmoid(logits), sigma^2 I): `[b, d]`, `[b, d]` in [0, 1], `[]` -> `[b]`, nats per image.
+
+    sigma is learned, one for all pixels, and so balances reconstruction and KL divergence. Rybkin, Daniilidis
+    & Levine 2021, "Simple and Effective VAE Training with Calibrated Decoders" (arXiv:2006.13202). A density
+    of numbers with 256 levels has no bound as sigma goes to 0, so log sigma is at least LEAST_LOG_SIGMA, as
+    in their code.
+    """
+    log_sigma = LEAST_LOG_SIGMA + F.softplus(log_sigma - LEAST_LOG_SIGMA)
+    deviations = (x - logits.sigmoid()) * torch.exp(-log_sigma)
+    return (0.5 * deviations.square() + log_sigma + 0.5 * log(2 * pi)).sum(dim=1)
+
+
+def bits_per_dimension(nats: float, spec: Spec) -> float:
+    """-log p(x|y) of an image in nats -> bits for each of its d numbers.
+
+    A density (colour) is of numbers in [0, 1], of which each of 256 levels takes 1/256: 8 bits are added.
+    (Theis et al. 2016, "A note on the evaluation of generative models", section 3.1)
+    """
+    return nats / (spec.pixels * log(2)) + (8 if spec.channels > 1 else 0)
+
+
 def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x|z, y) with Bernoulli pixels: sum over pixels of the binary cross-entropy.
 
-    logits `[b, 784]`, x `[b, 784]` in [0, 1] -> `[b]`, nats per image. For grey pixels this is the usual
+    logits `[b, d]`, x `[b, d]` in [0, 1] -> `[b]`, nats per image. For grey pixels this is the usual
     surrogate, not a likelihood. (Kingma & Welling 2014, appendix C.1)
     """
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
@@ -159,12 +202,12 @@ def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
 def negative_elbo(model: CVAE, x: Tensor, y: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
     """(reconstruction, KL), each `[b]`, nats per image; their sum is -ELBO with one sample of z.
 
-    z = mu + exp(logvar / 2) * eps, the reparameterisation. x `[b, 784]` in [0, 1], y one-hot `[b, 10]`,
+    z = mu + exp(logvar / 2) * eps, the reparameterisation. x `[b, d]` in [0, 1], y one-hot `[b, classes]`,
     eps `[b, latent_dim]` from N(0, I). (Kingma & Welling 2014, equation 10; the KL is the prior's)
     """
     mu, logvar = model.encode(x, y)
     z = mu + torch.exp(logvar / 2) * eps
-    return reconstruction(model.decode(z, y), x), model.prior.kl(mu, logvar, z, y)
+    return negative_log_likelihood(model, model.decode(z, y), x), model.prior.kl(mu, logvar, z, y)
 
 
 def train_step(
@@ -177,11 +220,11 @@ def train_step(
 ) -> dict[str, Tensor]:
     """One step on reconstruction + kl_weight * KL, averaged over a batch: with weight 1, on -ELBO.
 
-    x `[b, 784]` in [0, 1], labels `[b]`. Returns each image's -ELBO (`loss`) and its terms, `[b]` each, nats,
+    x `[b, d]` in [0, 1], labels `[b]`. Returns each image's -ELBO (`loss`) and its terms, `[b]` each, nats,
     detached. (Kingma & Welling 2014, algorithm 1; the weight is beta of Higgins et al. 2017, "beta-VAE")
     """
     eps = torch.randn(len(x), p.latent_dim, generator=noise, device=x.device)
-    reconstructions, kl = negative_elbo(model, x, data.one_hot(labels), eps)
+    reconstructions, kl = negative_elbo(model, x, model.spec.one_hot(labels), eps)
     optimizers["model"].zero_grad()
     (reconstructions + p.kl_weight * kl).mean().backward()
     optimizers["model"].step()
@@ -196,7 +239,7 @@ def validate(model: CVAE, images: data.Images, seed: int) -> dict[str, float]:
     noise = generator(seed, "cvae/validation", device=device)
     eps = torch.randn(len(images), model.config["latent_dim"], generator=noise, device=device)
     batches = zip(*(t.split(VALIDATION_BATCH) for t in (images.x, images.y, eps)), strict=True)
-    terms = [negative_elbo(model, x, data.one_hot(y), part) for x, y, part in batches]
+    terms = [negative_elbo(model, x, model.spec.one_hot(y), part) for x, y, part in batches]
     # float64 on the CPU: a float32 sum over all images would be rounded, and MPS has no float64.
     reconstructions, kl = (torch.cat(term).cpu().double() for term in zip(*terms, strict=True))
     named = {"loss": reconstructions + kl, "reconstruction": reconstructions, "kl": kl}
@@ -209,7 +252,7 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
 
     L_k = E[log 1/k sum_i p(x, z_i|y) / q(z_i|x, y)], z_i ~ q; the ELBO is L_1, and L_k grows with k towards
     log p(x|y). Burda, Grosse & Salakhutdinov 2016, "Importance Weighted Autoencoders", equation 8, with
-    k = BOUND_SAMPLES. The ELBO here averages the same k samples. p(x|z, y) as in `reconstruction`.
+    k = BOUND_SAMPLES. The ELBO here averages the same k samples.
     """
     device, k = images.x.device, BOUND_SAMPLES
     noise = generator(seed, "cvae/bounds", device=device)
@@ -218,12 +261,12 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
     elbo, bound = torch.empty(2, len(images), device=device)
     parts = (t.split(BOUND_BATCH) for t in (images.x, images.y, elbo, bound))
     for x, labels, elbo_part, bound_part in zip(*parts, strict=True):
-        y = data.one_hot(labels)
+        y = model.spec.one_hot(labels)
         mu, logvar = model.encode(x, y)
         eps = torch.randn(k, *mu.shape, generator=noise, device=device)
         z = mu + torch.exp(logvar / 2) * eps  # [k, b, latent_dim]
         logits = model.decode(z.flatten(0, 1), y.repeat(k, 1))
-        log_p_x = -reconstruction(logits, x.repeat(k, 1)).view(k, -1)
+        log_p_x = -negative_log_likelihood(model, logits, x.repeat(k, 1)).view(k, -1)
         log_p_z = model.prior.log_prob(z.flatten(0, 1), y.repeat(k, 1)).view(k, -1)
         log_q_z = -0.5 * (eps.square() + logvar + log(2 * pi)).sum(dim=2)
         log_w = log_p_x + log_p_z - log_q_z
@@ -234,9 +277,9 @@ def likelihood_bounds(model: CVAE, images: data.Images, seed: int) -> tuple[Tens
 
 @torch.no_grad()
 def draw(model: CVAE, eps: Tensor, labels: Tensor) -> Tensor:
-    """Images for noise eps `[n, latent_dim]` from N(0, I) and labels `[n]`: `[n, 784]` in [0, 1].
+    """Images for noise eps `[n, latent_dim]` from N(0, I) and labels `[n]`: `[n, d]` in [0, 1].
 
     The prior turns the noise into codes z; an image is the mean of p(x|z, y).
     """
-    y = data.one_hot(labels)
+    y = model.spec.one_hot(labels)
     return model.decode(model.prior(eps, y), y).sigmoid()

@@ -5,16 +5,18 @@ Convolutional Generative Adversarial Networks" (arXiv:1511.06434): strides inste
 transposed convolutions.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from condgen.datasets import data
+from condgen.datasets.spec import Spec
 
-QUARTER = data.SIDE // 4  # of an image's side: what two convolutions of stride 2 leave
+GROUPS = 8
 
 
 def init_glorot(network: nn.Module, generator: torch.Generator) -> None:
@@ -40,16 +42,32 @@ def dense(inputs: int, hidden: int, layers: int, activation: Callable[[], nn.Mod
     )
 
 
-class Down(nn.Module):
-    """An image, with `maps` constant maps beside it, to 7 x 7 features: convolutions of stride 2, 2 and 1.
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation with GROUPS groups, or fewer where that does not divide the channels.
 
-    `[b, 784]`, `[b, maps]` -> `[b, 4 * channels, 7, 7]`.
+    Wu & He 2018, "Group Normalization" (arXiv:1803.08494). Unlike with batch normalisation, an image does not
+    depend on the others of its batch.
+    """
+    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+
+
+def quarter(spec: Spec) -> int:
+    """A quarter of an image's side, rounded up: what two convolutions of stride 2 leave."""
+    return -(-spec.side // 4)
+
+
+class Down(nn.Module):
+    """An image, with `maps` constant maps beside it, to features: convolutions of stride 2, 2 and 1.
+
+    `[b, d]`, `[b, maps]` -> `[b, 4 * channels, q, q]` with q = `quarter`, for MNIST 7. An image whose side is
+    no multiple of 4 gets zeros to the right and below.
     """
 
-    def __init__(self, channels: int, activation: Callable[[], nn.Module], maps: int = 0):
+    def __init__(self, spec: Spec, channels: int, activation: Callable[[], nn.Module], maps: int = 0):
         super().__init__()
+        self.spec, self.rim = spec, 4 * quarter(spec) - spec.side
         self.layers = nn.Sequential(
-            nn.Conv2d(1 + maps, channels, 4, stride=2, padding=1),
+            nn.Conv2d(spec.channels + maps, channels, 4, stride=2, padding=1),
             activation(),
             nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
             activation(),
@@ -58,35 +76,42 @@ class Down(nn.Module):
         )
 
     def forward(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
-        x = x.view(-1, 1, data.SIDE, data.SIDE)
+        x = F.pad(self.spec.maps(x), (0, self.rim, 0, self.rim))
         if maps is not None:
-            x = torch.cat([x, maps[:, :, None, None].expand(-1, -1, data.SIDE, data.SIDE)], dim=1)
+            x = torch.cat([x, maps[:, :, None, None].expand(-1, -1, *x.shape[2:])], dim=1)
         return self.layers(x)
 
 
 class Up(nn.Module):
-    """Features to an image: a linear layer to 7 x 7, transposed convolutions of stride 2, and a 3 x 3 one.
+    """Features to an image: a linear layer, transposed convolutions of stride 2, and a 3 x 3 one.
 
-    `[b, inputs]` -> `[b, 784]`, linear output. With batch normalisation (Ioffe & Szegedy 2015,
-    arXiv:1502.03167), as in DCGAN's generator: while training, an image depends on the others of its batch.
+    `[b, inputs]` -> `[b, d]`, linear output; cut to the side if that is no multiple of 4.
+    norm: a normalisation of so many channels, such as `group_norm` or, as in DCGAN, nn.BatchNorm2d.
     """
 
-    def __init__(self, inputs: int, channels: int, activation: Callable[[], nn.Module]):
+    def __init__(
+        self,
+        inputs: int,
+        spec: Spec,
+        channels: int,
+        activation: Callable[[], nn.Module],
+        norm: Callable[[int], nn.Module],
+    ):
         super().__init__()
+        self.side, q = spec.side, quarter(spec)
         self.layers = nn.Sequential(
-            nn.Linear(inputs, 4 * channels * QUARTER**2),
-            nn.Unflatten(1, (4 * channels, QUARTER, QUARTER)),
-            nn.BatchNorm2d(4 * channels),
+            nn.Linear(inputs, 4 * channels * q**2),
+            nn.Unflatten(1, (4 * channels, q, q)),
+            norm(4 * channels),
             activation(),
             nn.ConvTranspose2d(4 * channels, 2 * channels, 4, stride=2, padding=1),
-            nn.BatchNorm2d(2 * channels),
+            norm(2 * channels),
             activation(),
             nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1),
-            nn.BatchNorm2d(channels),
+            norm(channels),
             activation(),
-            nn.Conv2d(channels, 1, 3, padding=1),
-            nn.Flatten(),
+            nn.Conv2d(channels, spec.channels, 3, padding=1),
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.layers(h)
+        return self.layers(h)[:, :, : self.side, : self.side].flatten(1)

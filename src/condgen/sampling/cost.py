@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from condgen.datasets import data
 from condgen.sampling.generator import Generator
 
 BULK = 1000  # images at once
@@ -49,5 +48,5 @@ def speed(model: Generator) -> dict[str, float]:
 
 
 def _noise(model: Generator, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    labels = torch.arange(n) % data.CLASSES
+    labels = torch.arange(n) % model.spec.count
     return torch.zeros(n, model.latent_dim), labels

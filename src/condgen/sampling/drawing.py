@@ -1,6 +1,6 @@
-"""Draws with a trained generator: pictures of dates and numbers, labelled data sets of any size."""
+"""Draws with a trained generator: pictures of texts or classes, labelled data sets of any size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,42 +11,44 @@ from PIL import Image, ImageDraw, ImageFont
 
 from condgen.base import files, pictures, random
 from condgen.base.errors import UserError
-from condgen.datasets import data
+from condgen.datasets.spec import Spec, Words
 from condgen.sampling.generator import Generator, check_conditional, check_noise, within
 
-DIGITS = "0123456789"
 SEPARATORS = " -.,:/+"  # allowed between the digits of dates, times and numbers
-LONGEST_TEXT = 100  # characters
-GLYPH_WIDTH = 16  # pixels, width of a separator's cell
-FONT_SIZE = 26  # of separators; digits of this size are about as tall as MNIST's
-BASELINE = 24  # MNIST's digits fill the middle 20 of 28 rows, so they stand on this one
+LONGEST_TEXT = 100  # characters, or names
+SHOWN = 20  # names of classes in a message
+# Of a separator, as shares of an image's side:
+GLYPH_WIDTH = 4 / 7  # the width of its cell
+FONT_SIZE = 13 / 14  # digits of this size are about as tall as MNIST's
+BASELINE = 6 / 7  # MNIST's digits fill the middle 20 of 28 rows, so they stand on this one
 
 # Pillow warns of an attack when it opens a larger picture (PIL.Image.MAX_IMAGE_PIXELS).
 MOST_PIXELS = 89_478_485
 
 # How MNIST's file names begin: Y. LeCun, "The MNIST database", 1998.
 MNIST = {"train": "train", "test": "t10k"}
-ABOUT = "Drawn by a model, not real: the label of an image is the digit that the model was asked for."
+ABOUT = "Drawn by a model, not real: the label of an image is the class that the model was asked for."
 
 
 def picture(
     text: str, generator: Generator, variants: int = 1, seed: int = 0, temperature: float = 1.0
 ) -> np.ndarray:
-    """A text such as "2026-11-22", its digits drawn by the model: uint8 `[28 * variants, w]`, white on black.
+    """A text such as "2026-11-22", its digits drawn by the model: uint8 `[side * variants, w, ...]`.
 
-    A row for each variant, with its own noise, which does not depend on the number of variants. Raises
-    UserError if the text has characters other than digits and SEPARATORS, or has no digit.
+    If all classes are single characters, the text consists of them and SEPARATORS, which are white; otherwise
+    of names of classes with commas between them. A row for each variant, with its own noise, which does not
+    depend on the number of variants. Raises UserError if the text is none of these, or has no class.
     """
-    _check_text(text)
+    wanted = _read(text, generator.spec.classes)
     within("variants", variants, 1, 100)
     check_conditional(generator)
-    labels = torch.tensor([DIGITS.index(character) for character in text if character in DIGITS])
-    glyphs = {character: _glyph(character) for character in set(text) - set(DIGITS)}
+    labels = torch.tensor([part for part in wanted if isinstance(part, int)])
+    glyphs = {part: _glyph(part, generator.spec) for part in wanted if isinstance(part, str)}
     rows = []
     for row in range(variants):
         # A stream per row, because torch.randn's first numbers depend on how many are drawn.
-        digits = iter(generator.images(labels, f"drawing/text/{row}", seed, temperature))
-        rows.append(np.hstack([glyphs[c] if c in glyphs else next(digits) for c in text]))
+        drawn = iter(generator.images(labels, f"drawing/text/{row}", seed, temperature))
+        rows.append(np.hstack([glyphs[part] if isinstance(part, str) else next(drawn) for part in wanted]))
     return np.vstack(rows)
 
 
@@ -64,7 +66,7 @@ def draw(
         raise UserError(f"{path} must end in .png")
     within("scale", scale, 1, 32)
     image = picture(text, generator, variants, seed, temperature)
-    height, width = (scale * side for side in image.shape)
+    height, width = (scale * side for side in image.shape[:2])
     if height * width > MOST_PIXELS:
         raise UserError(
             f"the picture would have {width} x {height} pixels, but must have at most {MOST_PIXELS}: "
@@ -84,30 +86,34 @@ def export(
 ) -> None:
     """Writes a labelled data set drawn by the model; the folder appears whole or not at all.
 
-    MNIST/raw/ holds MNIST's four files, uncompressed, for torchvision.datasets.MNIST(folder); the classes are
-    mixed. png/{train,test}/<digit>/ holds the same images for torchvision's ImageFolder: number k is the
-    digit's k-th in MNIST/raw. dataset.json names the model, its MD5, the seed and the temperature.
+    png/{train,test}/<class>/ holds the images for torchvision's ImageFolder. If they are grey, MNIST/raw/
+    holds the same ones as MNIST's four files, uncompressed, for torchvision.datasets.MNIST(folder), the
+    classes mixed: number k of a class is its k-th there. dataset.json names the model, its MD5, the classes,
+    the seed and the temperature.
 
     Raises UserError if a number is out of range, or if `folder` exists and is not empty.
     """
-    counts = {"train": per_class, "test": test_per_class}
+    counts, spec = {"train": per_class, "test": test_per_class}, generator.spec
     within("per_class", per_class, 1, 100_000)
     within("test_per_class", test_per_class, 1, 100_000)
     check_noise(seed, temperature)
     check_conditional(generator)
-    with _new_folder(folder) as new:
+    with new_folder(folder) as new:
         for part, count in counts.items():
             # Mixed, for training loops that do not shuffle.
             mix = random.generator(seed, f"drawing/{part}/order")
-            labels = data.every_class(count)[torch.randperm(data.CLASSES * count, generator=mix)]
+            labels = spec.every_class(count)[torch.randperm(spec.count * count, generator=mix)]
             images = generator.images(labels, f"drawing/{part}", seed, temperature)
-            write_idx(new / f"MNIST/raw/{MNIST[part]}-images-idx3-ubyte", images)
-            write_idx(new / f"MNIST/raw/{MNIST[part]}-labels-idx1-ubyte", labels.numpy().astype(np.uint8))
-            write_pngs(new / "png" / part, images, labels.numpy())
+            if spec.channels == 1:
+                raw = new / f"MNIST/raw/{MNIST[part]}"
+                write_idx(raw.with_name(f"{raw.name}-images-idx3-ubyte"), images)
+                write_idx(raw.with_name(f"{raw.name}-labels-idx1-ubyte"), labels.numpy().astype(np.uint8))
+            write_pngs(new / "png" / part, spec.classes, images, labels.numpy())
         about = {
             "about": ABOUT,
             "model": generator.name,
             "model_md5": generator.md5,
+            "classes": list(spec.classes),
             "seed": seed,
             "temperature": temperature,
             "train_images_per_class": per_class,
@@ -129,16 +135,16 @@ def write_idx(path: Path, array: np.ndarray) -> None:
         file.write(np.ascontiguousarray(array).data)
 
 
-def write_pngs(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    """Writes images uint8 `[n, 28, 28]` as <label>/00000.png, 00001.png, ... below the folder."""
-    for label in range(data.CLASSES):
-        (folder / str(label)).mkdir(parents=True)
+def write_pngs(folder: Path, classes: Sequence[str], images: np.ndarray, labels: np.ndarray) -> None:
+    """Writes images uint8 `[n, ...]` as <class>/00000.png, 00001.png, ... below the folder."""
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
         for number, image in enumerate(images[labels == label]):
-            Image.fromarray(image).save(folder / f"{label}/{number:05}.png")
+            Image.fromarray(image).save(folder / f"{name}/{number:05}.png")
 
 
 @contextmanager
-def _new_folder(folder: str | Path) -> Iterator[Path]:
+def new_folder(folder: str | Path) -> Iterator[Path]:
     """A folder to fill, which gets its name when it is complete and is deleted on an error."""
     with _writing(folder):
         target = Path(folder).resolve()
@@ -163,22 +169,42 @@ def _writing(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def _glyph(character: str) -> np.ndarray:
-    """A separator in Pillow's font, white on black: uint8 `[28, GLYPH_WIDTH]`."""
-    cell = Image.new("L", (GLYPH_WIDTH, data.SIDE))
-    font = ImageFont.load_default(FONT_SIZE)
-    ImageDraw.Draw(cell).text((GLYPH_WIDTH / 2, BASELINE), character, 255, font, anchor="ms")
+def _glyph(character: str, spec: Spec) -> np.ndarray:
+    """A separator in Pillow's font, white on black, as high as an image."""
+    width, side = round(GLYPH_WIDTH * spec.side), spec.side
+    cell = Image.new("L" if spec.channels == 1 else "RGB", (width, side))
+    font = ImageFont.load_default(FONT_SIZE * side)
+    ImageDraw.Draw(cell).text((width / 2, round(BASELINE * side)), character, "white", font, anchor="ms")
     return np.asarray(cell)
 
 
-def _check_text(text: str) -> None:
-    if len(text) > LONGEST_TEXT:
-        raise UserError(f"the text has {len(text)} characters, but must have at most {LONGEST_TEXT}")
+def _read(text: str, classes: Sequence[str]) -> list[int | str]:
+    """A text as labels and separators, in order. Raises UserError."""
+    parts = text.split(",") if any(len(name) > 1 for name in classes) else text
+    if len(parts) > LONGEST_TEXT:
+        what = "names" if parts is not text else "characters"
+        raise UserError(f"the text has {len(parts)} {what}, but must have at most {LONGEST_TEXT}")
+    if any(len(name) > 1 for name in classes):
+        names = [name.strip() for name in parts]
+        for name in names:
+            if name not in classes:
+                raise UserError(
+                    f"the text {text!r} names {name!r}, but must be names of classes with commas between "
+                    f"them: {', '.join(classes[:SHOWN])}{', ...' if len(classes) > SHOWN else ''}"
+                )
+        return [classes.index(name) for name in names]
+    words = Words(classes)
+    known = (
+        "digits"
+        if len(classes) == len("0123456789") and words.one == "digit"
+        else "the classes " + "".join(classes)
+    )
     for character in text:
-        if character not in DIGITS + SEPARATORS:
+        if character not in (*classes, *SEPARATORS):
             raise UserError(
-                f"the text {text!r} has the character {character!r}, but must consist of digits, "
+                f"the text {text!r} has the character {character!r}, but must consist of {known}, "
                 f"spaces and {' '.join(SEPARATORS.strip())}"
             )
-    if not set(text) & set(DIGITS):
-        raise UserError(f"the text {text!r} has no digit, but must have at least one")
+    if not set(text) & set(classes):
+        raise UserError(f"the text {text!r} has no {words.one}, but must have at least one")
+    return [classes.index(character) if character in classes else character for character in text]

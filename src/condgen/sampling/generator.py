@@ -1,4 +1,4 @@
-"""A trained model that draws the digits it is asked for."""
+"""A trained model that draws images of the classes it is asked for."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from condgen.base import files, random
 from condgen.base.errors import UserError
-from condgen.datasets import data
+from condgen.datasets.spec import Spec, Words
 from condgen.models import MODELS, restore
 
 BATCH = 1000  # images at once; changes no result
@@ -36,6 +36,10 @@ class Generator:
     device: torch.device
 
     @property
+    def spec(self) -> Spec:
+        return cast(Spec, self.network.spec)
+
+    @property
     def latent_dim(self) -> int:
         return cast(dict[str, Any], self.network.config)["latent_dim"]
 
@@ -44,13 +48,13 @@ class Generator:
         return cast(dict[str, Any], self.network.config)["conditional"]
 
     def draw(self, z: Tensor, labels: Tensor) -> np.ndarray:
-        """uint8 `[n, 28, 28]` for z `[n, latent_dim]` and labels `[n]`, drawn BATCH at a time."""
+        """uint8 `[n, ...]` for z `[n, latent_dim]` and labels `[n]`, drawn BATCH at a time."""
         draw, to = MODELS[self.name].module.draw, self.device
         parts = zip(z.split(BATCH), labels.split(BATCH), strict=True)
-        return np.concatenate([data.to_uint8(draw(self.network, a.to(to), b.to(to))) for a, b in parts])
+        return np.concatenate([self.spec.to_uint8(draw(self.network, a.to(to), b.to(to))) for a, b in parts])
 
     def images(self, labels: Tensor, stream: str, seed: int, temperature: float = 1.0) -> np.ndarray:
-        """uint8 `[n, 28, 28]` for labels `[n]` in 0..9; z ~ N(0, temperature^2 I), 1 is the prior.
+        """uint8 `[n, ...]` for labels `[n]`; z ~ N(0, temperature^2 I), 1 is the prior.
 
         z is drawn for all images at once, so an image does not depend on the batch it is in. Another
         `stream` gives other noise. Raises UserError if seed or temperature is out of range.
@@ -82,11 +86,11 @@ def check_noise(seed: int, temperature: float) -> None:
 
 
 def check_conditional(generator: Generator) -> None:
-    """Raises UserError if the model was trained without labels: it cannot draw a digit on request."""
+    """Raises UserError if the model was trained without labels: it cannot draw a class on request."""
     if not generator.conditional:
         raise UserError(
             f"this {generator.name} was trained with {generator.name}.conditional false, so it draws random "
-            "digits: use a model that was trained with true"
+            f"{Words(generator.spec.classes).many}: use a model that was trained with true"
         )
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from condgen.base.random import generator
 from condgen.base.sections import Section
-from condgen.datasets import data
 from condgen.sampling.generator import Generator
 
 
@@ -23,25 +22,25 @@ class SampleParams(Section):
 
 
 def sample(model: Generator, per_class: int, seed: int) -> dict:
-    """{images: uint8 [10 * per_class, 28, 28], labels: uint8 [10 * per_class]}, class after class.
+    """{images: uint8 [classes * per_class, ...], labels: uint8 [classes * per_class]}, class after class.
 
     z ~ N(0, I) is drawn for all images at once, so an image does not depend on the batch it is in.
     """
-    labels = data.every_class(per_class)
+    labels = model.spec.every_class(per_class)
     return {"images": model.images(labels, "sample", seed), "labels": labels.numpy().astype(np.uint8)}
 
 
 def manifold(model: Generator, steps: int) -> np.ndarray:
-    """What each class looks like over a 2-D latent space: uint8 `[10, steps, steps, 28, 28]`.
+    """What each class looks like over a 2-D latent space: uint8 `[classes, steps, steps, ...]`.
 
     z runs over the quantiles of N(0, 1) in both directions, so that every picture represents the same
     share of the prior (Kingma & Welling 2014, figure 4). z_1 grows to the right, z_2 upwards.
     """
     quantiles = torch.special.ndtri((torch.arange(steps) + 0.5) / steps)
     up, right = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
-    z = torch.stack([right.flatten(), up.flatten()], dim=1).repeat(data.CLASSES, 1)
-    labels = data.every_class(steps * steps)
-    return model.draw(z, labels).reshape(data.CLASSES, steps, steps, data.SIDE, data.SIDE)
+    z = torch.stack([right.flatten(), up.flatten()], dim=1).repeat(model.spec.count, 1)
+    labels = model.spec.every_class(steps * steps)
+    return model.draw(z, labels).reshape(model.spec.count, steps, steps, *model.spec.shape)
 
 
 def pictures(model: Generator, manifold_steps: int, seed: int) -> dict[str, np.ndarray]:
@@ -50,26 +49,25 @@ def pictures(model: Generator, manifold_steps: int, seed: int) -> dict[str, np.n
     return found | ({"manifold": manifold(model, manifold_steps)} if model.latent_dim == 2 else {})
 
 
-def same_noise(model: Generator, rows: int, seed: int) -> np.ndarray:
-    """The same z under every label: uint8 `[rows * 10, 28, 28]`, a row for each z, a column for each label.
+def same_noise(model: Generator, n: int, seed: int) -> np.ndarray:
+    """The same n z under every label: uint8 `[classes * n, ...]`, a row for each label, a column for each z.
 
-    What stays the same along a row (slant, thickness) comes from the noise, what changes from the label.
+    What stays the same along a column (slant, thickness) comes from the noise, what changes from the label.
     """
-    z = torch.randn(rows, model.latent_dim, generator=generator(seed, "same noise"))
-    labels = torch.arange(data.CLASSES).repeat(rows)
-    return model.draw(z.repeat_interleave(data.CLASSES, dim=0), labels)
+    z = torch.randn(n, model.latent_dim, generator=generator(seed, "same noise"))
+    return model.draw(z.repeat(model.spec.count, 1), model.spec.every_class(n))
 
 
 def interpolation(model: Generator, steps: int, seed: int) -> np.ndarray:
-    """From one z to another in even steps, for each class: uint8 `[10 * steps, 28, 28]`, a row per class.
+    """From one z to another in even steps, for each class: uint8 `[classes * steps, ...]`, a row per class.
 
     Along the great circle (slerp; White 2016, "Sampling Generative Networks"), because a straight line
     between two Gaussian points passes where the prior has almost no mass.
     """
-    a, b = torch.randn(2, data.CLASSES, model.latent_dim, generator=generator(seed, "interpolation"))
+    a, b = torch.randn(2, model.spec.count, model.latent_dim, generator=generator(seed, "interpolation"))
     t = torch.linspace(0, 1, steps).view(-1, 1)
     paths = [slerp(x, y, t) for x, y in zip(a, b, strict=True)]
-    return model.draw(torch.cat(paths), data.every_class(steps))
+    return model.draw(torch.cat(paths), model.spec.every_class(steps))
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -83,12 +81,12 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def table(
     wanted: list[int], epochs: np.ndarray, images: np.ndarray, labels: np.ndarray
 ) -> dict[int, np.ndarray]:
-    """One model's part of the article's table, from its history: epoch -> a picture per class, [10, 28, 28].
+    """One model's part of the article's table, from its history: epoch -> a picture per class.
 
     Shows the wanted epochs that were trained, and always the last, whose model is evaluated.
-    epochs `[e]`, images uint8 `[e, n, 28, 28]`, labels `[n]`.
+    epochs `[e]`, images uint8 `[e, n, ...]`, labels `[n]`.
     """
-    first = [int(np.argmax(labels == label)) for label in range(data.CLASSES)]
+    first = [int(np.argmax(labels == label)) for label in np.unique(labels)]
     last = int(epochs[-1])
     shown = sorted({last, *(epoch for epoch in wanted if epoch < last)})
     return {epoch: images[epoch - 1, first] for epoch in shown}

@@ -1,8 +1,10 @@
-"""The MLflow pyfunc model that draws digits: labels in, images out.
+"""The MLflow pyfunc model that draws: labels in, images out.
 
 MLflow stores this file as the model's code ("models from code") with model.safetensors, config.json and
 a copy of the package: nothing is pickled, and loading needs only MLflow and the listed packages.
 """
+
+from collections.abc import Sequence
 
 import mlflow
 import mlflow.pyfunc
@@ -11,22 +13,24 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-MOST = 100_000  # images in one answer: 78 MB
-SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
-    outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
-    params=ParamSchema(
-        [
-            ParamSpec("n", "long", 1),
-            ParamSpec("seed", "long", 0),
-            ParamSpec("temperature", "double", 1.0),
-        ]
-    ),
+MOST = 78_400_000  # numbers in one answer: 100,000 images of MNIST
+SHOWN = 20  # names of classes in a message
+PARAMS = ParamSchema(
+    [ParamSpec("n", "long", 1), ParamSpec("seed", "long", 0), ParamSpec("temperature", "double", 1.0)]
 )
 
 
+def signature(shape: Sequence[int]) -> ModelSignature:
+    """Of a model whose images have this shape in files: [side, side], or [side, side, 3]."""
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+        params=PARAMS,
+    )
+
+
 class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
-    """Draws `n` images of every label, uint8 [len(labels) * n, 28, 28], label after label."""
+    """Draws `n` images of every label, uint8 [len(labels) * n, ...], label after label."""
 
     def load_context(self, context):
         # Imported here: MLflow also runs this file when it stores a model, which needs no PyTorch.
@@ -39,16 +43,20 @@ class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         import torch
 
         from condgen.base.errors import UserError
-        from condgen.datasets import data
         from condgen.sampling.generator import check_conditional, check_noise
 
+        classes, most = self.generator.spec.classes, MOST // self.generator.spec.pixels
         params = {"n": 1, "seed": 0, "temperature": 1.0} | (params or {})
         labels = torch.as_tensor(np.asarray(model_input).reshape(-1), dtype=torch.int64)
         n, seed, temperature = params["n"], params["seed"], params["temperature"]
-        if len(labels) == 0 or labels.min() < 0 or labels.max() >= data.CLASSES:
-            raise _refused("labels", labels.tolist()[:20], "one or more digits, each in 0..9")
-        if n < 1 or n * len(labels) > MOST:
-            raise _refused("n", n, f"at least 1, and give at most {MOST} images in one answer")
+        if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(classes):
+            names = ", ".join(
+                f"{label} {name}" for label, name in enumerate(classes[:SHOWN]) if str(label) != name
+            )
+            must_be = f"one or more labels, each in 0..{len(classes) - 1}" + (f" ({names})" if names else "")
+            raise _refused("labels", labels.tolist()[:20], must_be)
+        if n < 1 or n * len(labels) > most:
+            raise _refused("n", n, f"at least 1, and give at most {most} images in one answer")
         try:
             check_conditional(self.generator)
             check_noise(seed, temperature)

@@ -60,7 +60,7 @@ class Run:
         self.last_images: tuple[int, np.ndarray] | None = None
 
     def epoch(self, epoch: int, numbers: Mapping[str, float], images: np.ndarray | None = None) -> None:
-        """An epoch's numbers, and some epochs' pictures, uint8 `[100, 28, 28]`: all would be too many."""
+        """An epoch's numbers, and some epochs' pictures, uint8 `[n, ...]`: all would be too many."""
         self.numbers(numbers, step=epoch)
         if images is not None:
             self.last_images = (epoch, images)
@@ -99,12 +99,17 @@ class Run:
         self.journal.write("artifact", file=self.journal.keep(path), target=target, parent=parent)
 
     @_reported
-    def model(self, name: str, folder: str, about: str) -> None:
-        """A trained generator as a registered pyfunc model, loadable without this repository."""
+    def model(self, name: str, folder: str, about: str, classes: Sequence[str], shape: Sequence[int]) -> None:
+        """A trained generator as a registered pyfunc model, loadable without this repository.
+
+        classes: their names. shape: of an image in files.
+        """
         self.journal.write(
             "model",
             name=name,
             about=about,
+            classes=list(classes),
+            shape=list(shape),
             file=self.journal.keep(Path(folder)),
             code=self.journal.keep(provenance.PACKAGE),
             md5=pipeline.md5(Path(folder, "model.safetensors")),

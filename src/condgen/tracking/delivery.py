@@ -173,7 +173,8 @@ class Delivery:
                     python_model=str(self.folder / event["code"] / "sampling/serving.py"),
                     artifacts={"model": str(self.folder / event["file"])},
                     code_paths=[str(self.folder / event["code"])],
-                    signature=serving.SIGNATURE,
+                    signature=serving.signature(event["shape"]),
+                    metadata={"classes": event["classes"]},
                     pip_requirements=event["requirements"],
                     mlflow_model=Model(run_id=self.run, model_id=model.model_id),
                 )

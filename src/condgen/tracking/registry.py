@@ -40,9 +40,9 @@ def promote_if_better(
     """Gives a model's version its result, and the alias `champion` if it is the best so far.
 
     md5: of its model.safetensors, if known. better: "higher", "lower" or "near 1". found: `value`, `images`,
-    `reference_images`, and `judged_by`, which names the real images and the classifier. Results of other
-    judges do not compare, so a champion stays, unless the new one was judged by more real images (the full
-    test set after the bundled one).
+    `reference_images`, `classes`, and `judged_by`, which names the real images and the classifier. Results of
+    other judges do not compare, so a champion stays, unless the new one was judged by more real images of the
+    same classes (the full test set after the bundled one).
 
     Returns what became of it, in words.
     """
@@ -51,7 +51,7 @@ def promote_if_better(
     if not versions:
         return f"no version of {name} is known to have drawn these samples"
     mine = max(versions, key=lambda version: int(version.version))
-    for key in ("value", "images", "reference_images", "judged_by"):
+    for key in ("value", "images", "reference_images", "judged_by", "classes"):
         tag = metric if key == "value" else key
         client.set_model_version_tag(name, mine.version, tag, str(found[key]))
     champion = client.get_registered_model(name).aliases.get(CHAMPION)
@@ -72,6 +72,8 @@ def _verdict(
     champion = f"version {old.version}, the champion,"
     if metric not in old.tags:
         return f"not compared: {champion} has no {metric}"
+    if "classes" in old.tags and old.tags["classes"] != found["classes"]:
+        return f"not compared: {champion} draws other classes"
     if any(old.tags.get(key) != str(found[key]) for key in ("judged_by", "images")):
         new, old_count = found["reference_images"], int(old.tags.get("reference_images", 0))
         if new > old_count:

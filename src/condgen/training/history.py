@@ -9,25 +9,25 @@ from torch import Tensor
 
 from condgen.base import files
 from condgen.base.random import generator
-from condgen.datasets import data
+from condgen.datasets.spec import Spec
 
-VARIANTS = 10  # pictures of each digit in the history: a 10 x 10 grid
+VARIANTS = 10  # pictures of each class in the history
 
 
-def fixed_noise(seed: int, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The (z, labels) that are drawn after every epoch: ten of each digit, digit after digit.
+def fixed_noise(spec: Spec, seed: int, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The (z, labels) that are drawn after every epoch: VARIANTS of each class, class after class.
 
-    z: `[100, latent_dim]` from N(0, I). labels: `[100]`, int64.
+    z: `[n, latent_dim]` from N(0, I). labels: `[n]`, int64.
     """
-    z = torch.randn(data.CLASSES * VARIANTS, latent_dim, generator=generator(seed, "history"))
-    return z.to(device), data.every_class(VARIANTS, device)
+    z = torch.randn(spec.count * VARIANTS, latent_dim, generator=generator(seed, "history"))
+    return z.to(device), spec.every_class(VARIANTS, device)
 
 
-def write_history(path: str | Path, pictures: Sequence[np.ndarray]) -> None:
-    """Writes data/history/*.npz: epochs `[e]` from 1, images `[e, 100, 28, 28]`, labels `[100]`.
+def write_history(path: str | Path, spec: Spec, pictures: Sequence[np.ndarray]) -> None:
+    """Writes data/history/*.npz: epochs `[e]` from 1, images `[e, n, ...]`, labels `[n]`.
 
-    pictures: of `fixed_noise`, uint8 `[100, 28, 28]` each, from epoch 1.
+    pictures: of `fixed_noise`, uint8 `[n, ...]` each, from epoch 1.
     """
     epochs = np.arange(1, len(pictures) + 1, dtype=np.int64)
-    labels = data.every_class(VARIANTS).numpy().astype(np.uint8)
+    labels = spec.every_class(VARIANTS).numpy().astype(np.uint8)
     files.write_npz(path, epochs=epochs, images=np.stack(pictures), labels=labels)

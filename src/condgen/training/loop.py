@@ -23,6 +23,8 @@ from condgen.training.mean import Diverged, Mean
 from condgen.training.progress import Progress
 from condgen.training.state import Numbers, State, begin
 
+STATISTICS = 10_000  # labels of training images that an average's statistics are computed for
+
 
 def train(
     kind: ModuleType, state: State, split: data.Split, p: Any, seed: int, progress: Progress
@@ -34,7 +36,7 @@ def train(
     begin with train_, and its numbers on the validation images are added.
     """
     images, name, device = split.train, p.section, split.train.x.device
-    validate = getattr(kind, "validate", None)
+    validate, renew = getattr(kind, "validate", None), getattr(kind, "renew_statistics", None)
     count = ceil(len(images) / p.batch_size)
     for epoch in range(state.epoch + 1, p.epochs + 1):
         shuffle = generator(seed, f"{name}/shuffle", epoch, device)
@@ -45,6 +47,9 @@ def train(
         for x, labels in progress.batches(epoch, batches, count):
             mean.add(kind.train_step(state.model, state.optimizers, x, labels, noise, p))
             state.stepped()
+        if state.average is not None and renew is not None:
+            drawn = generator(seed, f"{name}/statistics", epoch, device)
+            renew(state.average.module, images.y[:STATISTICS], drawn)
         numbers = mean.compute("train_" if validate else "")
         yield epoch, numbers | (validate(state.trained, split.validation, seed) if validate else {})
 
@@ -67,17 +72,17 @@ def run(
     the checkpoint once it has written its files. Raises UserError if training diverged.
     """
     device, seed = images.train.x.device, stage.seed
-    state = begin(kind, p, seed, len(images.train), device)
+    state = begin(kind, p, images.spec, seed, len(images.train), device)
     made_by = recipe(stage.name, stage.path, machine(device), p, stage.split, seed=seed)
     checkpoint = Checkpoint(pipeline.root(), stage.name, made_by)
     checkpoint.restore(state)
     progress = Progress(p.section, p.epochs)
     draw = None
     if draws:
-        z, labels = fixed_noise(seed, p.latent_dim, device)
+        z, labels = fixed_noise(images.spec, seed, p.latent_dim, device)
 
         def draw() -> np.ndarray:
-            return data.to_uint8(kind.draw(state.trained, z, labels))
+            return images.spec.to_uint8(kind.draw(state.trained, z, labels))
 
     record(train(kind, state, images, p, seed, progress), state, progress, log, checkpoint, draw)
     return state, checkpoint
@@ -106,7 +111,7 @@ def record(
     """Trains to the end, and adds each epoch's numbers and pictures to `state`.
 
     `epochs` trains one epoch per iteration. `draw` returns the pictures of the fixed noise, uint8
-    `[100, 28, 28]`; they are also drawn before the first epoch, as epoch 0. The log receives all epochs, also
+    `[n, ...]`; they are also drawn before the first epoch, as epoch 0. The log receives all epochs, also
     those that a killed process trained. Raises UserError if training diverged.
     """
     if draw and not state.pictures:

@@ -54,7 +54,7 @@ def average(model: nn.Module, p: AdamParams) -> AveragedModel | None:
 
     average <- ema * average + (1 - ema) * weights, after every step; it starts as the weights after the first
     step. Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; for GANs: Yazici et
-    al. 2019, "The Unusual Effectiveness of Averaging in GAN Training" (arXiv:1806.04498). Buffers, such as
-    batch normalisation's, are those of the last step.
+    al. 2019, "The Unusual Effectiveness of Averaging in GAN Training" (arXiv:1806.04498). Buffers are
+    those of the last step, but a model's `renew_statistics` replaces them.
     """
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(p.ema)) if p.ema else None

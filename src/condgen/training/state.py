@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
+from condgen.datasets.spec import Spec
 from condgen.training.optimizers import adam, average, schedule
 
 Numbers = dict[str, float]
@@ -29,7 +30,7 @@ class State:
         schedules: what changes an optimizer's step size at every step; none for a constant step size.
         average: the moving average of the network's weights, if there is one.
         rows: each epoch's numbers, from epoch 1.
-        pictures: of the fixed noise, uint8 `[100, 28, 28]` each, from epoch 0; empty if none are drawn.
+        pictures: of the fixed noise, uint8 `[n, ...]` each, from epoch 0; empty if none are drawn.
         seconds: that training has taken, without validation and drawing.
     """
 
@@ -115,12 +116,14 @@ def _as_stored(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor
     return {k: v if v.ndim == 0 else torch.empty_like(parameter).copy_(v) for k, v in values.items()}
 
 
-def begin(kind: ModuleType, p: Any, seed: int, images: int, device: str | torch.device = "cpu") -> State:
+def begin(
+    kind: ModuleType, p: Any, spec: Spec, seed: int, images: int, device: str | torch.device = "cpu"
+) -> State:
     """The state before training: a fresh network, its optimizers, schedules and average.
 
-    kind: a module of `condgen.models`. p: its parameters. images: the number of images in an epoch.
+    kind: a module of `condgen.models`. p: its parameters. spec: of its images. images: how many an epoch has.
     """
-    model = kind.build(p, seed).to(device)
+    model = kind.build(p, spec, seed).to(device)
     optimizers: dict[str, Optimizer] = {
         part: adam(module.parameters(), p) for part, module in model.parts.items()
     }
