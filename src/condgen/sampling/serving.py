@@ -43,6 +43,7 @@ class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         import torch
 
         from condgen.base.errors import UserError
+        from condgen.datasets.spec import Words
         from condgen.sampling.generator import check_conditional, check_noise
 
         classes, most = self.generator.spec.classes, MOST // self.generator.spec.pixels
@@ -53,7 +54,9 @@ class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
             names = ", ".join(
                 f"{label} {name}" for label, name in enumerate(classes[:SHOWN]) if str(label) != name
             )
-            must_be = f"one or more labels, each in 0..{len(classes) - 1}" + (f" ({names})" if names else "")
+            must_be = f"one or more {Words(classes).many}, each in 0..{len(classes) - 1}" + (
+                f" ({names})" if names else ""
+            )
             raise _refused("labels", labels.tolist()[:20], must_be)
         if n < 1 or n * len(labels) > most:
             raise _refused("n", n, f"at least 1, and give at most {most} images in one answer")
