@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from scipy.stats import t as student
 from torch import Tensor
 
 from condgen.base import files
@@ -19,6 +18,7 @@ from condgen.base.random import generator
 from condgen.datasets import data
 from condgen.datasets.spec import Spec
 from condgen.evaluation.gan_train import gan_train
+from condgen.experiments.replication import interval
 from condgen.models.classifier import ClassifierParams
 from condgen.sampling.drawing import ABOUT, new_folder
 from condgen.sampling.generator import Generator, check_conditional, check_noise
@@ -107,9 +107,8 @@ def _write(folder: Path, spec: Spec, images: dict[str, data.Images]) -> None:
     for label, name in enumerate(spec.classes):
         of_class = {origin: spec.to_uint8(found.x[found.y == label]) for origin, found in images.items()}
         if any(len(found) for found in of_class.values()):
-            (folder / name).mkdir(
-                parents=True
-            )  # fails where names differ in case only, and the system's do not
+            # Fails where names differ in case only and the file system takes them for one.
+            (folder / name).mkdir(parents=True)
         for origin, found in of_class.items():
             for number, image in enumerate(found):
                 Image.fromarray(image).save(folder / name / f"{origin}-{number:05}.png")
@@ -180,8 +179,8 @@ def text(rows: Sequence[dict[str, float]], split: data.Split) -> str:
     for key, name in names.items():
         found = {kind: 100 * np.array([row[f"{kind}_{key}"] for row in rows]) for kind in KINDS}
         change, n = found["drawn"] - found["repeated"], len(rows)
-        half = student.ppf(0.975, n - 1) * change.std(ddof=1) / n**0.5 if n > 1 else float("nan")
-        between = f" [{change.mean() - half:+.2f}, {change.mean() + half:+.2f}]" if n > 1 else ""
+        between = interval(float(change.mean()), float(change.std(ddof=1)) if n > 1 else None, n)
+        bounds = f" [{between[0]:+.2f}, {between[1]:+.2f}]" if between else ""
         means = "".join(f"{values.mean():11.2f}" for values in found.values())
-        lines.append(f"{name:{width}}{means}  {change.mean():+.2f}{between}")
+        lines.append(f"{name:{width}}{means}  {change.mean():+.2f}{bounds}")
     return "\n".join([*lines, f"means over {len(rows)} seeds, and 95 % intervals of the difference"])

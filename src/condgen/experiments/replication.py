@@ -24,9 +24,16 @@ def intervals(row: Row) -> dict[str, dict[str, claims.Interval]]:
     n = len(row.seeds)
     for metric, (value, spread) in row.values.items():
         name, key = metric.split(".", 1)
-        half = None if spread is None else float(student.ppf(0.975, n - 1)) * spread / n**0.5
-        found[name][key] = None if half is None else (value - half, value + half)
+        found[name][key] = interval(value, spread, n)
     return found
+
+
+def interval(mean: float, spread: float | None, n: int) -> claims.Interval:
+    """95 % interval (Student's t) of a mean of n values, spread: their sample standard deviation, or None."""
+    if spread is None:
+        return None
+    half = float(student.ppf(0.975, n - 1)) * spread / n**0.5
+    return mean - half, mean + half
 
 
 def metrics(runs: DataFrame) -> list[str]:

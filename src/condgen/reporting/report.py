@@ -90,7 +90,7 @@ def bound_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The CVAE's own bounds of the log-likelihood of a test image: (name, mean and interval), nats."""
     bits = results["cvae"].get("test_elbo_bits")
     names = {
-        "test_elbo": "ELBO" + (f", {bits:.3f} bits per dimension if negative" if bits is not None else ""),
+        "test_elbo": "ELBO" + (f" (-ELBO: {bits:.3f} bits per dimension)" if bits is not None else ""),
         "test_iwae_bound": "importance-weighted bound (Burda et al. 2016)",
     }
     return [
