@@ -40,9 +40,10 @@ ladder: setup
 	python -m condgen recipe ladder
 	python -m condgen ladder --csv docs/ladder.csv --png docs/ladder.png
 
-# Lists the lines of the package that no test ran in this process (stages and couriers are other processes).
+# Lists the lines of the package that no test ran in pytest's processes (stages and couriers are others). Two at a
+# time, a file each: shared fixtures are made once a file, and the tests do not depend on a quiet machine.
 test: setup
-	python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
+	python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing --cov-fail-under=95
 
 # Speed against the usual loop and the matmul limit; 10 minutes, on a machine that does nothing else.
 bench: setup

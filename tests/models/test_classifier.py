@@ -10,7 +10,7 @@ from condgen.models import classifier
 from condgen.training import loop
 from condgen.training.progress import Progress
 from condgen.training.state import begin
-from specs import DIGITS
+from specs import DIGITS, SHAPES
 
 
 def train(split, p):
@@ -69,3 +69,33 @@ def test_gan_train_on_nan_samples_fails_in_one_line(split, classifier_params):
         match=r"^GAN-train on toy: train_loss is nan in step 1 of epoch 1: .* smaller classifier\.lr$",
     ):
         gan_train(classifier_params, 1, nothing, split, progress)
+
+
+@pytest.mark.parametrize("spec", [DIGITS, SHAPES])
+def test_shifted_images_are_the_same_ones_moved_by_up_to_so_many_pixels_each_way(spec, gen):
+    """A gradient along both axes: a moved image's middle says how far it went."""
+    at = torch.arange(spec.side, dtype=torch.float32) / spec.side
+    image = at[:, None] + at[None, :] / 1000
+    x = image.expand(200, spec.channels, -1, -1).reshape(200, -1)
+    moved = spec.maps(classifier.shifted(x, 2, spec, gen))
+    middle = moved[:, 0, 4, 4] * spec.side
+    rows = middle.floor()
+    columns = ((middle - rows) * 1000).round()
+    assert set(rows.tolist()) == {2, 3, 4, 5, 6}
+    assert set(columns.tolist()) == {2, 3, 4, 5, 6}
+    assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == 25, "both axes on their own"
+    whole = spec.maps(x)[0, 0]
+    for i in range(20):
+        down, right = int(rows[i]) - 4, int(columns[i]) - 4
+        inside = moved[i, -1, 2:-2, 2:-2]
+        assert torch.equal(inside, whole[2 + down : spec.side - 2 + down, 2 + right : spec.side - 2 + right])
+    assert torch.isin(moved, whole).all(), "no new values at the border"
+
+
+def test_without_a_shift_nothing_is_drawn_for_it(split, classifier_params):
+    """The default must not change the noise of dropout, nor the results that came from it."""
+    p = classifier_params.model_copy(update={"epochs": 1})
+    plain, _ = train(split, p)
+    other, _ = train(split, p.model_copy(update={"shift": 1}))
+    assert p.shift == 0
+    assert not torch.equal(plain.logits.weight, other.logits.weight)

@@ -40,6 +40,7 @@ class ClassifierParams(Section):
     channels: int = Field(ge=1, le=4096)
     features: int = Field(ge=1, le=65_536)
     dropout: float = Field(ge=0, le=0.95)
+    shift: int = Field(ge=0, le=16)
 
 
 class Classifier(nn.Module):
@@ -90,10 +91,12 @@ def train_step(
     noise: torch.Generator,
     p: ClassifierParams,
 ) -> dict[str, Tensor]:
-    """One step on the cross-entropy, with dropout on the features.
+    """One step on the cross-entropy, with dropout on the features and, if asked for, shifted images.
 
     x `[b, d]` in [0, 1], labels `[b]`. Returns each image's loss, `[b]`, nats, detached.
     """
+    if p.shift:
+        x = shifted(x, p.shift, model.spec, noise)
     features = model.features(x)
     logits = model.logits(features * dropout_mask(p.dropout, tuple(features.shape), noise))
     loss = F.cross_entropy(logits, labels, reduction="none")
@@ -101,6 +104,19 @@ def train_step(
     loss.mean().backward()
     optimizers["model"].step()
     return {"loss": loss.detach()}
+
+
+def shifted(x: Tensor, most: int, spec: Spec, noise: torch.Generator) -> Tensor:
+    """Each image of x `[b, d]` moved by -most to most pixels along both axes; its border fills what is bare.
+
+    Augmentation by translation, as in Simard et al. 2003, "Best Practices for Convolutional Neural Networks".
+    """
+    maps = F.pad(spec.maps(x), 4 * (most,), mode="replicate")
+    starts = torch.randint(2 * most + 1, (2, len(x), 1), generator=noise, device=x.device)
+    rows, columns = starts + torch.arange(spec.side, device=x.device)
+    image = torch.arange(len(x), device=x.device)[:, None, None]
+    moved = maps[image, :, rows[:, :, None], columns[:, None, :]]  # [b, side, side, channels]
+    return moved.permute(0, 3, 1, 2).reshape(len(x), -1)
 
 
 def validate(model: Classifier, images: data.Images, seed: int) -> dict[str, float]:
