@@ -37,7 +37,8 @@ from condgen.datasets import data
 from condgen.sampling import drawing
 
 LATEST = HERE / "latest.json"
-MODELS = ("cvae", "cgan", "classifier")
+LOOPS = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}
+STEPS = {True: 20, False: 500}  # timed of the matrix products; of the best recipe's networks fewer
 WAITING_SECONDS = 4  # of training, for each wait policy
 ONE_EPOCH = {"classifier.epochs": 1, "cvae.epochs": 1, "cgan.epochs": 1, "per_class": 1000}
 
@@ -56,7 +57,7 @@ class Ours:
     def step(self) -> None:
         """One step on one batch, to record its matrix products."""
         b, train = self.p.batch_size, self.split.train
-        kind, state = ours.MODULES[self.name], self.state
+        kind, state = ours.kind(self.name), self.state
         kind.train_step(state.model, state.optimizers, train.x[:b], train.y[:b], torch.Generator(), self.p)
 
 
@@ -79,14 +80,14 @@ def machine() -> dict:
 
 def speed(name: str, split: data.Split, folder: Path, rounds: int) -> dict:
     """Images per second of the usual loop and of ours, measured in turn, and the matmul limit."""
-    kind = {"cvae": usual.CVAE, "cgan": usual.CGAN, "classifier": usual.Classifier}[name]
-    p = ours.parameters(name)
-    contenders = {"usual": kind(p, folder, len(split.validation)), "ours": Ours(name, split)}
+    p, split = ours.parameters(name), ours.images(name, split)
+    plain = LOOPS[p.section](p, folder, len(split.validation), len(split.train))
+    contenders = {"usual": plain, "ours": Ours(name, split)}
     seconds: dict[str, list[float]] = {"usual": [], "ours": []}
     for _ in range(rounds + 1):  # the first epoch of each warms up
         for who, contender in contenders.items():
             seconds[who].append(contender.epoch())
-    alone, operations = products.measure(contenders["ours"].step, rounds, 500)
+    alone, operations = products.measure(contenders["ours"].step, rounds, STEPS[name.endswith(ours.BEST)])
     images = len(split.train)
     rate = {who: images / statistics.median(times[1:]) for who, times in seconds.items()}
     limit = p.batch_size / alone
@@ -192,19 +193,19 @@ def around(folder: Path) -> dict:
 def report(results: dict) -> str:
     lines = [
         "images per second, medians:",
-        f"{'':12}{'usual':>10}{'ours':>10}{'ratio':>8}{'matmul limit':>14}{'% of limit':>12}",
+        f"{'':20}{'usual':>10}{'ours':>10}{'ratio':>8}{'matmul limit':>14}{'% of limit':>12}",
     ]
-    for name in MODELS:
+    for name in ours.NAMES:
         r = results["training"][name]
         lines.append(
-            f"{name:12}{r['usual_images_per_second']:10,.0f}{r['images_per_second']:10,.0f}{r['ratio']:8.2f}"
+            f"{name:20}{r['usual_images_per_second']:10,.0f}{r['images_per_second']:10,.0f}{r['ratio']:8.2f}"
             f"{r['sgemm_gflops']:9,.0f} GF/s{100 * r['fraction_of_sgemm']:12.0f}"
         )
     lines.append("memory of training, MB (after the second epoch, after the last, peak):")
-    for name in MODELS:
+    for name in ours.NAMES:
         m = results["memory"][name]
         after = m["after_epoch_mb"]
-        lines.append(f"{name:12}{after[1]:10,.0f}{after[-1]:10,.0f}{m['peak_mb']:10,.0f}")
+        lines.append(f"{name:20}{after[1]:10,.0f}{after[-1]:10,.0f}{m['peak_mb']:10,.0f}")
     lines.append("CGAN step, images per second, by OpenMP wait policy:")
     for place, rates in results["waiting"].items():
         lines.append(f"{place:12}" + "".join(f"{way:>12} {rate:8,.0f}" for way, rate in rates.items()))
@@ -245,10 +246,10 @@ def main() -> None:
             pixels = DIGITS.to_uint8(torch.cat([images.x for images in sets]))
             drawing.write_idx(raw / f"{part}-images-idx3-ubyte", pixels)
             drawing.write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
-        for name in MODELS:
+        for name in ours.NAMES:
             results["training"][name] = speed(name, split, Path(folder), options.rounds)
         del split
-        for name in MODELS:
+        for name in ours.NAMES:
             done = subprocess.run(
                 [sys.executable, str(HERE / "memory.py"), name], capture_output=True, text=True, check=True
             )

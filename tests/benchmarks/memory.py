@@ -22,7 +22,7 @@ EPOCHS = 8
 
 def main(name: str) -> None:
     choose_device(params.read_threads(ours.PARAMS))
-    epochs = ours.begin(name, ours.load(), EPOCHS).epochs
+    epochs = ours.begin(name, ours.images(name, ours.load()), EPOCHS).epochs
     after = [psutil.Process().memory_info().rss / 1e6 for _ in epochs]
     print(json.dumps({"after_epoch_mb": after, "peak_mb": peak_mb()}))
 

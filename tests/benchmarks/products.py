@@ -23,12 +23,15 @@ class Recorder(TorchDispatchMode):
         if name in ("mm", "addmm"):
             self.products.append(tuple(_alike(matrix) for matrix in args[-2:]))
         elif name == "convolution":
-            (rows, k, n) = _unfolded(result, args[1])
-            self.products.append((torch.randn(rows, k), torch.randn(k, n)))
+            # A transposed convolution is the backward pass of one from its output to its input.
+            (rows, k, n) = _unfolded(args[0] if args[6] else result, args[1])
+            product = ((rows, n), (n, k)) if args[6] else ((rows, k), (k, n))
+            self.products.append(tuple(torch.randn(*shape) for shape in product))
         elif name == "convolution_backward":
-            (rows, k, n), wanted = _unfolded(args[0], args[2]), args[-1]
+            (rows, k, n), wanted = _unfolded(args[1] if args[7] else args[0], args[2]), args[-1]
             if wanted[0]:
-                self.products.append((torch.randn(rows, n), torch.randn(n, k)))
+                product = ((rows, k), (k, n)) if args[7] else ((rows, n), (n, k))
+                self.products.append(tuple(torch.randn(*shape) for shape in product))
             if wanted[1]:
                 self.products.append((torch.randn(n, rows), torch.randn(rows, k)))
         return result

@@ -15,16 +15,13 @@ import torch
 
 from condgen.base import params
 from condgen.base.device import choose_device
-from condgen.models import cgan, cvae
 from condgen.training.state import begin
 from specs import DIGITS
-
-KINDS = {"cvae": cvae, "cgan": cgan}
 
 
 def main(seconds: float, name: str = "cgan") -> None:
     choose_device(params.read_threads(ours.PARAMS))
-    split, p, kind = ours.load(), ours.parameters(name), KINDS[name]
+    split, p, kind = ours.load(), ours.parameters(name), ours.kind(name)
     state, noise = begin(kind, p, DIGITS, 0, len(split.train)), torch.Generator().manual_seed(0)
     batches = zip(split.train.x.split(p.batch_size), split.train.y.split(p.batch_size), strict=True)
     count, start = 0, None
