@@ -155,6 +155,14 @@ def test_the_tables_show_every_number_with_its_interval():
         assert part in report.markdown(results)
 
 
+def test_the_report_and_mlflow_say_that_several_seeds_lead_one_run(tmp_path):
+    report.html(tmp_path / "r.html", made_up_results(), [])
+    for text in ((tmp_path / "r.html").read_text(), report.markdown(made_up_results())):
+        words = " ".join(text.replace("`", "").split())
+        assert "one training run" in words
+        assert "what several seeds give leads: make seeds trains them" in words
+
+
 def test_the_published_likelihoods_are_listed_with_ours():
     rows = dict(report.likelihood_rows(made_up_results()))
     assert rows["GAN (Goodfellow et al. 2014)"] == "225 ± 2"

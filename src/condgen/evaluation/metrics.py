@@ -40,7 +40,8 @@ def class_accuracy(logits: Tensor, labels: Tensor) -> tuple[Value, list[float]]:
     measures fidelity to the label, not diversity: one good picture per class scores 1.
     logits `[n, classes]`, labels `[n]`. A class without images scores 0.
     """
-    hit = logits.argmax(dim=1) == labels
+    labels = labels.cpu()
+    hit = logits.argmax(dim=1).cpu() == labels
     hits, counts = (torch.bincount(y, minlength=logits.shape[1]) for y in (labels[hit], labels))
     return _share(hit), (hits / counts.clamp(min=1).double()).tolist()
 
@@ -136,20 +137,20 @@ def label_share(x: Tensor, labels: Tensor) -> Value:
     """
     counts = labels.bincount()
     means = x.new_zeros(len(counts), x.shape[1]).index_add_(0, labels, x) / counts.clamp(min=1)[:, None]
-    sizes = counts[labels]
+    sizes = counts[labels].cpu()
     within = _squared_from(x, means, labels) * sizes / (sizes - 1).clamp(min=1)
     total = _squared_from(x, x.mean(dim=0, keepdim=True), torch.zeros_like(labels)) * len(x) / (len(x) - 1)
     if not total.any():
         return Value(0.0, n=len(x))
     noise = within.mean() / total.mean()
     terms = 1 - noise - (within - noise * total) / total.mean()
-    return intervals.mean(terms.cpu().numpy(), labels.cpu().numpy())
+    return intervals.mean(terms.numpy(), labels.cpu().numpy())
 
 
 def _squared_from(x: Tensor, centres: Tensor, rows: Tensor) -> Tensor:
-    """Squared distance of each of x from its row of centres, float64 `[n]`."""
+    """Squared distance of each of x from its row of centres, float64 `[n]`, on the CPU."""
     parts = zip(x.split(BATCH), rows.split(BATCH), strict=True)
-    return torch.cat([(part - centres[row]).double().square().sum(dim=1) for part, row in parts])
+    return torch.cat([(part - centres[row]).square().sum(dim=1).cpu().double() for part, row in parts])
 
 
 def vendi_score(x: Tensor, labels: Tensor, classes: int) -> tuple[Value, list[float]]:

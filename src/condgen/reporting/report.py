@@ -196,10 +196,10 @@ def caption(results: Mapping[str, Any]) -> str:
         f"classifier with {right}. The column of real images shows what those score: training images, on "
         "which the classifier was trained, measured in the same way (class accuracy and authenticity: the "
         f"{results['reference']} {words.images}, which it never saw). Samples that are easier to classify "
-        f"than real images are closer to prototypes.{unequal} n: how many values are averaged, or the size of the "
-        "set, for the CVAE; k: the neighbours that span a ball. Brackets hold 95 % intervals, Student's of a "
-        "mean and Wilson's of a share, given the trained model; they do not cover the variation between "
-        "training runs. Where there are none, none is sound."
+        f"than real images are closer to prototypes.{unequal} n: how many values are averaged, or the size "
+        "of the set, for the CVAE; k: the neighbours that span a ball. Brackets hold 95 % intervals, "
+        "Student's of a mean and Wilson's of a share, given the trained model; they do not cover the "
+        "variation between training runs. Where there are none, none is sound."
     )
 
 
