@@ -51,6 +51,12 @@ def test_the_tables_depend_on_the_committed_numbers_and_not_on_the_last_run(root
         path.write_text(text, encoding="utf-8")
 
 
+def test_what_several_seeds_give_stands_before_one_run(pages):
+    assert re.search(r"^\| The article says \| Over \d+ seeds \| In one run \|$", pages["README.md"], re.M)
+    results = pages["docs/results.md"]
+    assert results.index("<!-- seeds: written") < results.index("<!-- claims: written")
+
+
 def test_the_readme_is_one_page(pages):
     assert pages["README.md"].count("\n") <= 130
 

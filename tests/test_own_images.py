@@ -74,11 +74,15 @@ def test_three_classes_in_colour_are_trained_drawn_measured_and_reported(
     measured = suite.measure_all(drawn, histories, split, judge, p.model_copy(update={"epochs": 2}), 2)
     rare = int((split.train.y == 2).sum())
     assert {m.images for m in measured.values()} == {20 + 20 + rare}, "all sets have the same numbers"
+    real = measured["real"].values["class_accuracy"]
+    assert (real.value, real.n) == (accuracy, len(split.test)), "of images that the classifier never saw"
 
     bounds = dict.fromkeys(suite.BOUND_KEYS, 1.0) | {f"{key}_interval": [0.0, 2.0] for key in suite.BOUNDS}
     costs = {name: dict.fromkeys(suite.COSTS, 1) for name in MODELS}
     bits = {suite.BITS: bits_per_dimension(-1.0, SHAPES)}
     results = suite.results(measured, split, "test", {"test_accuracy": accuracy}, bounds | bits, costs)
+    assert {claim["verdict"] for claim in results["claims"]} == {"not trained enough to tell"}
+    assert suite.headline(results)["cvae"]["epochs"] == 2
     plots.evaluation(str(tmp_path / "e"), results, curves)
     plots.nearest(str(tmp_path / "e"), suite.nearest_pairs(drawn, split))
     pictures = captions.pictures(Words(SHAPES.classes), tmp_path / "s", tmp_path / "e")

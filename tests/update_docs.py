@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from condgen.base import files
-from condgen.evaluation import catalog, claims
+from condgen.evaluation import catalog
 from condgen.experiments import pooling, replication
 from condgen.reporting import figures, report
 
@@ -72,30 +72,22 @@ def tests_cell(results: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
 
 
 def verdicts_markdown(results: Mapping[str, Any], seeds: pooling.Row) -> str:
-    """One row per claim, and whether several seeds agree, for the README."""
-    lines = ["| The article says | Verdict, and the numbers it comes from |", "|---|---|"]
-    lines += [f"| {judged['claim']} | {tests_cell(results, judged)} |" for judged in results["claims"]]
-    ranges = replication.intervals(seeds)
-    measured = [
-        (c["outcome"], claims.outcome(*(ranges[c[side]].get(c["metric"]) for side in ("below", "above"))))
-        for judged in results["claims"]
-        for c in judged["comparisons"]
-        if all(f"{c[side]}.{c['metric']}" in seeds.values for side in ("below", "above"))
+    """One row per claim for the README: the verdict over seeds, which leads, and that of one run."""
+    lines = [f"| The article says | Over {len(seeds.seeds)} seeds | In one run |", "|---|---|---|"]
+    lines += [
+        f"| {judged['claim']} | {verdict_cell(several)} | {tests_cell(results, judged)} |"
+        for judged, several in zip(results["claims"], replication.judge(seeds), strict=True)
     ]
-    same = all(one == several for one, several in measured)
-    lacking = (
-        "" if len(measured) == sum(len(c["comparisons"]) for c in results["claims"]) else ", as far as made"
-    )
     return "\n".join(lines) + (
-        f"\n\nThe numbers are from one run on {results['data']}. {len(seeds.seeds)} runs with different "
-        f"seeds, taken together, give {'the same' if same else 'other'} outcomes of the comparisons{lacking}."
+        f"\n\nOn {results['data']}. What several seeds give leads: another seed, or another machine, can "
+        "change the numbers of one run by more than their intervals."
     )
 
 
 def seeds_markdown(row: pooling.Row) -> str:
     """The claims by intervals over seeds, and each metric's mean ± standard deviation."""
     lines = [f"| The article says | Over {len(row.seeds)} seeds |", "|---|---|"]
-    for judged in claims.judge(replication.intervals(row)):
+    for judged in replication.judge(row):
         tests = "; ".join(
             f"{report.metric_name(c['metric'])}: {figures.NAMES[c['below']]} < {figures.NAMES[c['above']]} "
             f"({c['outcome']})"

@@ -6,6 +6,7 @@ import torch
 from scipy import linalg
 
 from condgen.base.intervals import Value
+from condgen.datasets import data
 from condgen.evaluation import catalog, metrics
 from specs import DIGITS
 
@@ -138,13 +139,15 @@ def test_neighbourhoods_agree_with_a_plain_computation(gen):
 def test_the_vendi_score_counts_different_images():
     labels = DIGITS.every_class(6)
     same = torch.ones(60, 32)
-    assert metrics.vendi_score(same, labels)[0].value == pytest.approx(1, abs=1e-6)
+    assert metrics.vendi_score(same, labels, 10)[0].value == pytest.approx(1, abs=1e-6)
     different = torch.eye(6, 32).repeat(10, 1)
-    value, by_class = metrics.vendi_score(different, labels)
+    value, by_class = metrics.vendi_score(different, labels, 10)
     assert value.value == pytest.approx(6)
     assert by_class == pytest.approx([6] * 10)
     two_kinds = torch.eye(2, 32).repeat_interleave(3, dim=0).repeat(10, 1)
-    assert metrics.vendi_score(two_kinds, labels)[0].value == pytest.approx(2)
+    assert metrics.vendi_score(two_kinds, labels, 10)[0].value == pytest.approx(2)
+    without = metrics.vendi_score(different[6:], labels[6:], 10)[1]
+    assert without == pytest.approx([0] + [6] * 9), "a class without images has none that differ"
 
 
 def test_the_vendi_score_agrees_with_the_similarity_matrix(gen):
@@ -153,7 +156,7 @@ def test_the_vendi_score_agrees_with_the_similarity_matrix(gen):
     part = torch.nn.functional.normalize(x[:30].double(), dim=1)
     eigenvalues = torch.linalg.eigvalsh(part @ part.T / 30).clamp(min=1e-12)
     expected = float(torch.exp(-(eigenvalues * eigenvalues.log()).sum()))
-    assert metrics.vendi_score(x, labels)[1][0] == pytest.approx(expected, rel=1e-5)
+    assert metrics.vendi_score(x, labels, 10)[1][0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_pairs_of_equal_images_have_ssim_one_and_unrelated_noise_little(gen):
@@ -170,6 +173,31 @@ def test_ssim_is_taken_within_a_class(gen):
     pictures = torch.rand(10, 1, 28, 28, generator=gen)
     labels = torch.randperm(200, generator=gen) % 10
     assert metrics.pairwise_ssim(pictures[labels], labels).value == pytest.approx(1, abs=1e-5)
+
+
+def test_ssim_is_taken_of_the_interior_where_no_window_crosses_the_border(gen):
+    maps = torch.rand(40, 1, 28, 28, generator=gen)
+    labels = torch.arange(40) % 4
+    ours = metrics.pairwise_ssim(maps, labels).value
+    first, second = metrics._pairs(labels)
+    expected = [
+        published_ssim(maps[i, 0].numpy(), maps[j, 0].numpy())
+        for i, j in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    assert ours == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def published_ssim(a, b):
+    """Wang et al. 2004: Gaussian weights of deviation 1.5 in an 11 x 11 window that lies within the image."""
+    from scipy.signal import convolve2d
+
+    row = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(row, row) / row.sum() ** 2
+    near = lambda x: convolve2d(x.astype(np.float64), window, mode="valid")  # noqa: E731
+    ma, mb = near(a), near(b)
+    va, vb, cov = near(a * a) - ma**2, near(b * b) - mb**2, near(a * b) - ma * mb
+    top = (2 * ma * mb + 0.01**2) * (2 * cov + 0.03**2)
+    return (top / ((ma**2 + mb**2 + 0.01**2) * (va + vb + 0.03**2))).mean()
 
 
 def test_sharpness_is_one_for_real_images_below_when_blurred_above_when_noisy(split, gen):
@@ -205,6 +233,7 @@ def test_constant_pictures_are_stable_and_flickering_ones_are_not():
     assert found["picture_change"].value == pytest.approx(0.25)
     assert found["reading_change"].value == 1
     assert found["accuracy_change"].value == 1, "all right, all wrong, all right"
+    assert found["accuracy_change"].low is None, "epochs follow from one another"
 
 
 def test_accuracy_can_stay_constant_while_readings_change():
@@ -255,7 +284,7 @@ def test_ssim_and_sharpness_take_small_images_in_colour(gen):
 def test_a_class_with_one_image_has_no_pairs(gen):
     x, labels = torch.rand(3, 1, 28, 28, generator=gen), torch.arange(3)
     assert metrics.pairwise_ssim(x, labels) == Value(1.0, n=0)
-    assert metrics.pairwise_distance(torch.rand(3, 5), torch.eye(3), labels) == Value(0.0, n=0)
+    assert metrics.pairwise_distance(torch.rand(3, 5), labels) == Value(0.0, n=0)
 
 
 def test_every_number_of_a_set_is_in_the_catalog(split, gen):
@@ -276,20 +305,87 @@ def test_every_number_of_a_set_is_in_the_catalog(split, gen):
     assert len(by_class["class_accuracy_by_class"]) == 10
 
 
-def test_distances_are_of_pairs_of_the_same_digit_that_are_read_as_asked():
-    # Class c lies on a line, its images at c + 0 and c + 3; a row that is read as another digit is far away.
+def test_distances_are_of_pairs_of_the_same_class():
+    # Class c lies on a line, its images at 100 c and 100 c + 3.
     labels = torch.arange(10).repeat_interleave(4)
     features = torch.zeros(40, 3)
     features[:, 0] = 100 * labels + 3.0 * (torch.arange(40) % 2)
-    logits = logits_for(labels)
-    logits[0] = logits_for(torch.tensor([1]))[0]
-    features[0, 1] = 1e6
-    value = metrics.pairwise_distance(features, logits, labels)
+    value = metrics.pairwise_distance(features[1:], labels[1:])
     assert value.n == 9 * 2 + 1
     assert 0 <= value.value <= 3
-    spread = metrics.pairwise_distance(2 * features, logits, labels)
+    spread = metrics.pairwise_distance(2 * features[1:], labels[1:])
     assert spread.value == pytest.approx(2 * value.value)
-    assert metrics.pairwise_distance(features[:1], logits[:1], labels[:1]).n == 0
+    assert metrics.pairwise_distance(features[:1], labels[:1]).n == 0
+
+
+def test_a_picture_of_another_class_adds_no_diversity_and_no_precision(split, gen):
+    """Classes that do not vary, and one picture in four of another class: nothing within a class varies."""
+    labels = DIGITS.every_class(8)
+    read = torch.where(torch.arange(80) % 4 == 0, (labels + 1) % 10, labels)
+    one_each = metrics.first_of_each_class(split.test, [1] * 10).x
+    drawn = data.Images(one_each[read], labels)
+    features = torch.eye(10, 12)[read] * 9
+    real = torch.eye(10, 12)[split.test.y] * 9 + torch.randn(len(split.test), 12, generator=gen)
+    real[split.test.y == 1] += 1000  # the class that zeros were mistaken for
+    values, by_class = metrics.measure_images(DIGITS, drawn, features, logits_for(read), split.test, real)
+    for key in ("vendi_features_as_asked", "vendi_pixels_as_asked", "pairwise_ssim_interior"):
+        assert values[key].value == pytest.approx(1, abs=1e-5), key
+    assert values["pairwise_distance"].value == pytest.approx(0, abs=1e-3)
+    assert by_class["vendi_features_as_asked_by_class"] == pytest.approx([1] * 10)
+    assert values["vendi_features_as_asked"].n == values["precision_as_asked"].n == 60
+    # 8 ones and 2 misread zeros lie where no real image is; 6 of the ones were read as asked.
+    assert values["precision"].value == pytest.approx(1 - 8 / 80)
+    assert values["precision_as_asked"].value == pytest.approx(1 - 6 / 60)
+
+
+def test_the_label_decides_all_of_a_picture_or_nothing_or_its_share_of_the_variance(gen):
+    labels = torch.arange(2000) % 10
+    per_class, noise = torch.randn(10, 30, generator=gen), torch.randn(2000, 30, generator=gen)
+    assert metrics.label_share(per_class[labels], labels).value == pytest.approx(1)
+    assert metrics.label_share(noise, labels).value == pytest.approx(0, abs=0.01)
+    assert metrics.label_share(torch.ones(20, 3), labels[:20]).value == 0, "nothing is decided"
+    # Unbiased: with two images a class, a plain share of the squares would be about a half.
+    few = [metrics.label_share(noise[i : i + 20], labels[i : i + 20]).value for i in range(0, 2000, 20)]
+    assert np.mean(few) == pytest.approx(0, abs=0.03)
+    x = per_class[labels] + 2 * noise
+    found = metrics.label_share(x, labels)
+    y = x.double()
+    means = torch.stack([y[labels == c].mean(dim=0) for c in range(10)])
+    within = (y - means[labels]).square().sum() / (2000 - 10)
+    total = (y - y.mean(dim=0)).square().sum() / (2000 - 1)
+    assert found.value == pytest.approx(float(1 - within / total), abs=1e-6)
+    assert found.low < found.value < found.high
+
+
+def test_an_untrained_model_that_is_never_read_as_asked_is_measured(split, gen):
+    drawn = metrics.first_of_each_class(split.train, [8] * 10)
+    features = torch.randn(80, 12, generator=gen)
+    real = torch.randn(len(split.test), 12, generator=gen)
+    values, _ = metrics.measure_images(
+        DIGITS, drawn, features, logits_for((drawn.y + 1) % 10), split.test, real
+    )
+    assert values["vendi_features_as_asked"] == Value(0.0, n=0)
+    assert values["precision_as_asked"] == Value(0.0, n=0)
+    assert (values["pairwise_ssim_interior"].value, values["pairwise_distance"].value) == (1, 0)
+
+
+def test_the_kinds_of_measures_can_disagree(split):
+    """In pixels the drawn images are real ones; in features they have collapsed."""
+    drawn = metrics.first_of_each_class(split.test, [40] * 10)
+    real = torch.randn(len(split.test), 12, generator=torch.Generator().manual_seed(0))
+    values, _ = metrics.measure_images(
+        DIGITS, drawn, torch.zeros(400, 12), logits_for(drawn.y), split.test, real
+    )
+    assert values["coverage"].value < 0.05
+    assert values["recall"].value < 0.05
+    assert values["coverage_pixels"].value > 0.8
+    assert values["recall_pixels"].value > 0.8
+
+
+def test_k_and_n_stand_beside_what_depends_on_them():
+    for metric in catalog.METRICS:
+        if metric.key.startswith(("precision", "recall", "density", "coverage")):
+            assert f"(k = {metrics.NEAREST})" in metric.name
 
 
 def test_a_copy_is_not_authentic_and_a_new_image_is(gen):

@@ -39,7 +39,7 @@ def made_up_results(**changed):
         **sets,
         "sizes": dict.fromkeys(numbers, dict.fromkeys(keys, 10_000)),
         "intervals": ranges,
-        "claims": claims.judge(ranges),
+        "claims": claims.judge(ranges, sets),
     } | changed
 
 
@@ -142,8 +142,9 @@ def test_a_poor_classifier_is_told_beside_the_verdicts(tmp_path):
 def test_the_tables_show_every_number_with_its_interval():
     results = made_up_results()
     table = report.metrics_markdown(results)
-    assert "| Class accuracy (%) ↑ | 50.0 [49.0, 51.0] | 25.0 [24.0, 26.0] | 75.0 [74.0, 76.0] |" in table
-    assert "| Fréchet distance (feature units²) ↓ | 0.50 | 0.25 [0.24, 0.26] |" in table
+    numbers = "50.0 [49.0, 51.0] | 25.0 [24.0, 26.0] | 75.0 [74.0, 76.0]"
+    assert f"| Class accuracy (%) ↑ | 10,000 | {numbers} |" in table
+    assert "| Fréchet distance (feature units²) ↓ | 10,000 | 0.50 | 0.25 [0.24, 0.26] |" in table
     assert len(table.splitlines()) == 2 + len(catalog.METRICS)
     text = report.claims_markdown(results)
     for claim in claims.CLAIMS:
@@ -152,6 +153,14 @@ def test_the_tables_show_every_number_with_its_interval():
     assert "| – | **" in text, "real images have no stability"
     for part in ("99.12 % accuracy", "MNIST, all 70,000 images", "CVAE 10,000"):
         assert part in report.markdown(results)
+
+
+def test_the_report_and_mlflow_say_that_several_seeds_lead_one_run(tmp_path):
+    report.html(tmp_path / "r.html", made_up_results(), [])
+    for text in ((tmp_path / "r.html").read_text(), report.markdown(made_up_results())):
+        words = " ".join(text.replace("`", "").split())
+        assert "one training run" in words
+        assert "what several seeds give leads: make seeds trains them" in words
 
 
 def test_the_published_likelihoods_are_listed_with_ours():

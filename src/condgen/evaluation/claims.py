@@ -1,23 +1,35 @@
 """The article's claims, each tested by comparisons of intervals, with a verdict by RULE."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+LEAST_EPOCHS = 10
+LEAST_ACCURACY = 0.75  # of the class accuracy of real images
+EPOCHS = "epochs"
+"""The key of a model's epochs, beside its metrics."""
 
 RULE = (
     "A comparison is met if the two 95 % intervals do not overlap and are in the claimed order, refuted if "
-    "they do not overlap and are in the opposite order, and open if they overlap. A claim holds if all of "
-    "its comparisons are met, and does not hold if at least one is refuted and none is met. Otherwise the "
-    'verdict is "cannot tell": the measures disagree, or intervals overlap.'
+    "they do not overlap and are in the opposite order, and open otherwise. A claim holds if all of its "
+    "comparisons are met, and does not hold if all are refuted. Otherwise the verdict is 'cannot tell': the "
+    "measures disagree, intervals overlap, or not all was measured. It is 'not trained enough to tell' if a "
+    f"model that the claim is about was trained for fewer than {LEAST_EPOCHS} epochs, or if its class "
+    f"accuracy is below {100 * LEAST_ACCURACY:.0f} % of that of real images."
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The claim that `left` is below `right` in `metric`; both name a set of images."""
+    """The claim that `left` is below `right` in `metric`; both name a set of images.
+
+    space: what the metric compares, where a claim is tested in several spaces.
+    """
 
     metric: str
     left: str
     right: str
+    space: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,36 +51,36 @@ CLAIMS = (
             Comparison("reading_change", "cvae", "cgan"),
         ),
     ),
+    # Recall is not among the tests of diversity, because in one run it has no interval.
     Claim(
         "The CVAE's diversity is bad.",
         "it covers fewer real images than other real images do, and its pictures of a class are more alike, "
-        "in their pixels' structure and in the classifier's features",
+        "both in the classifier's features and in pixels, which nobody trained",
         (
-            Comparison("recall", "cvae", "real"),
-            Comparison("coverage", "cvae", "real"),
-            Comparison("pairwise_ssim", "real", "cvae"),
-            Comparison("pairwise_distance", "cvae", "real"),
+            Comparison("coverage", "cvae", "real", "features"),
+            Comparison("pairwise_distance", "cvae", "real", "features"),
+            Comparison("coverage_pixels", "cvae", "real", "pixels"),
+            Comparison("pairwise_ssim_interior", "real", "cvae", "pixels"),
         ),
     ),
     Claim(
         "The CGAN's diversity is better.",
-        "measures of diversity rank it above the CVAE: the real images that it covers, and how little alike "
-        "its pictures of a class are, in structure and in features",
+        "it covers more real images than the CVAE does, and its pictures of a class are less alike, both in "
+        "the classifier's features and in pixels, which nobody trained",
         (
-            Comparison("recall", "cvae", "cgan"),
-            Comparison("coverage", "cvae", "cgan"),
-            Comparison("pairwise_ssim", "cgan", "cvae"),
-            Comparison("pairwise_distance", "cvae", "cgan"),
+            Comparison("coverage", "cvae", "cgan", "features"),
+            Comparison("pairwise_distance", "cvae", "cgan", "features"),
+            Comparison("coverage_pixels", "cvae", "cgan", "pixels"),
+            Comparison("pairwise_ssim_interior", "cgan", "cvae", "pixels"),
         ),
     ),
     Claim(
         "The CGAN's generation process is random.",
-        "what comes out is less certain than with the CVAE, and than with real images: how often it is the "
-        "class asked for, and (a measure shared with the first claim) whether it still is an epoch later",
+        "it disobeys: fewer of its pictures than of the CVAE's are of the class asked for; and the label "
+        "decides less of a picture, so the noise decides more",
         (
             Comparison("class_accuracy", "cgan", "cvae"),
-            Comparison("class_accuracy", "cgan", "real"),
-            Comparison("reading_change", "cvae", "cgan"),
+            Comparison("label_share", "cgan", "cvae"),
         ),
     ),
 )
@@ -87,50 +99,65 @@ def outcome(left: Interval, right: Interval) -> str:
     return "open"
 
 
-def verdict(outcomes: list[str]) -> str:
+def verdict(outcomes: Collection[str]) -> str:
     """holds, does not hold or cannot tell, by RULE."""
-    if all(outcome == "met" for outcome in outcomes):
-        return "holds"
-    if "refuted" in outcomes and "met" not in outcomes:
-        return "does not hold"
+    for alike, found in (("met", "holds"), ("refuted", "does not hold")):
+        if set(outcomes) == {alike}:
+            return found
     return "cannot tell"
 
 
-def reason(outcomes: list[str], measured: bool = True) -> str:
-    """Why the verdict is "cannot tell"; empty for the others. measured: every interval is known."""
-    if verdict(outcomes) != "cannot tell":
+def reason(outcomes: Collection[tuple[str, str]], measured: bool = True) -> str:
+    """Why the verdict is "cannot tell", from each comparison's outcome and space; empty for other verdicts.
+
+    measured: every interval is known.
+    """
+    if verdict([found for found, _ in outcomes]) != "cannot tell":
         return ""
-    if "refuted" in outcomes and "met" in outcomes:
-        return "the measures disagree"
+    met, refuted = ({space for found, space in outcomes if found == one} for one in ("met", "refuted"))
+    if met and refuted:
+        where = [f"{one} in {' and '.join(sorted(at))}" for one, at in (("met", met), ("refuted", refuted))]
+        return "the measures disagree" + (f": {', '.join(where)}" if all(met | refuted) else "")
     return "intervals overlap" if measured else "not all was measured"
 
 
-def judge(intervals: Mapping[str, Mapping[str, Interval]]) -> list[dict]:
+def untrained(name: str, numbers: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a model is too little trained to judge it, by RULE; empty if it is not, or if nothing is known."""
+    epochs, accuracy = (numbers[name].get(key) for key in (EPOCHS, "class_accuracy"))
+    real = numbers["real"].get("class_accuracy")
+    if epochs is not None and epochs < LEAST_EPOCHS:
+        return f"the {name.upper()} was trained for {epochs:g} epochs"
+    if accuracy is not None and real is not None and accuracy < LEAST_ACCURACY * real:
+        return f"the {name.upper()}'s class accuracy is {100 * accuracy:.1f} %"
+    return ""
+
+
+def judge(
+    intervals: Mapping[str, Mapping[str, Interval]], numbers: Mapping[str, Mapping[str, Any]]
+) -> list[dict]:
     """Every claim with its comparisons and its verdict, as plain values.
 
-    intervals: set -> metric -> (low, high), or None if there is no interval.
+    intervals: set -> metric -> (low, high), or None if there is no interval. numbers: set -> metric -> value,
+    and the models' EPOCHS, as far as known.
     """
     judged = []
     for claim in CLAIMS:
-        rows = [
-            {
-                "metric": c.metric,
-                "below": c.left,
-                "above": c.right,
-                "outcome": outcome(intervals[c.left].get(c.metric), intervals[c.right].get(c.metric)),
-            }
-            for c in claim.comparisons
-        ]
+        sides = [[intervals[name].get(c.metric) for name in (c.left, c.right)] for c in claim.comparisons]
+        found = [outcome(*pair) for pair in sides]
+        models = sorted({name for c in claim.comparisons for name in (c.left, c.right)} - {"real"})
+        early = "; ".join(filter(None, (untrained(name, numbers) for name in models)))
+        spaces = [c.space for c in claim.comparisons]
+        why = reason(list(zip(found, spaces, strict=True)), all(all(pair) for pair in sides))
         judged.append(
             {
                 "claim": claim.text,
                 "meaning": claim.meaning,
-                "comparisons": rows,
-                "verdict": verdict([row["outcome"] for row in rows]),
-                "reason": reason(
-                    [row["outcome"] for row in rows],
-                    all(intervals[n].get(c.metric) for c in claim.comparisons for n in (c.left, c.right)),
-                ),
+                "comparisons": [
+                    {"metric": c.metric, "below": c.left, "above": c.right, "outcome": one}
+                    for c, one in zip(claim.comparisons, found, strict=True)
+                ],
+                "verdict": "not trained enough to tell" if early else verdict(found),
+                "reason": early or why,
             }
         )
     return judged

@@ -39,10 +39,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Features:
-    """The judge's features of the three parts of a data set, `[n, f]` each."""
+    """The judge's features of real images, `[n, f]` each."""
 
     train: Tensor
-    validation: Tensor
     test: Tensor
 
 
@@ -113,8 +112,11 @@ def measure(
     values, by_class = metrics.measure_images(
         split.spec, drawn, features, logits, split.test, features_of.test
     )
-    # Real images of the set "real" are training images themselves: others show what real ones score.
-    unseen = features_of.validation if name == "real" else features
+    if name == "real":
+        # The judge was trained on these, so what real images score is shown by those that it never saw.
+        accuracy = metrics.class_accuracy(judge.logits(features_of.test), split.test.y)
+        values["class_accuracy"], by_class["class_accuracy_by_class"] = accuracy
+    unseen = features_of.test if name == "real" else features
     values["authenticity"] = metrics.authenticity(unseen, features_of.train)
     progress = Progress(f"GAN-train on {name}", gan_train_epochs, ClassifierParams.section)
     right = gan_train(p, gan_train_epochs, drawn, split, progress)
@@ -124,7 +126,10 @@ def measure(
     if history is not None and len(history.x) > 1:
         read = torch.stack([classify(judge, epoch)[1].argmax(dim=1) for epoch in history.x])
         values |= metrics.stability(history.x, read, history.y)
-    return Measured(len(drawn), values, by_class, {"parzen_standard_error": error, "parzen_sigma": sigma})
+    details = {"parzen_standard_error": error, "parzen_sigma": sigma}
+    if history is not None:
+        details[claims.EPOCHS] = len(history.x)
+    return Measured(len(drawn), values, by_class, details)
 
 
 def measure_all(
@@ -146,8 +151,7 @@ def measure_all(
         name: metrics.first_of_each_class(images, counts)
         for name, images in {**drawn, "real": split.train}.items()
     }
-    parts = (classify(judge, part.x)[0] for part in (split.train, split.validation, split.test))
-    features_of = Features(*parts)
+    features_of = Features(*(classify(judge, part.x)[0] for part in (split.train, split.test)))
     return {
         name: measure(name, images, split, features_of, judge, p, gan_train_epochs, histories.get(name))
         for name, images in sets.items()
@@ -209,13 +213,13 @@ def results(
         **found,
         "sizes": {name: {key: value.n for key, value in m.values.items()} for name, m in measured.items()},
         "intervals": ranges,
-        "claims": claims.judge(ranges),
+        "claims": claims.judge(ranges, found),
     }
 
 
 def headline(found: Mapping) -> dict[str, dict[str, float]]:
     """Set -> metric -> value, for the table of runs."""
-    keys = [metric.key for metric in catalog.METRICS] + [*BOUNDS]
+    keys = [metric.key for metric in catalog.METRICS] + [*BOUNDS, claims.EPOCHS]
     return {name: {key: found[name][key] for key in keys if key in found[name]} for name in SETS}
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from condgen.base import files
 from condgen.base.errors import UserError
+from condgen.base.intervals import student
 from condgen.base.random import generator
 from condgen.datasets import data
 from condgen.datasets.spec import Spec
 from condgen.evaluation.gan_train import gan_train
-from condgen.experiments.replication import interval
 from condgen.models.classifier import ClassifierParams
 from condgen.sampling.drawing import ABOUT, new_folder
 from condgen.sampling.generator import Generator, check_conditional, check_noise
@@ -179,7 +179,7 @@ def text(rows: Sequence[dict[str, float]], split: data.Split) -> str:
     for key, name in names.items():
         found = {kind: 100 * np.array([row[f"{kind}_{key}"] for row in rows]) for kind in KINDS}
         change, n = found["drawn"] - found["repeated"], len(rows)
-        between = interval(float(change.mean()), float(change.std(ddof=1)) if n > 1 else None, n)
+        between = student(float(change.mean()), float(change.std(ddof=1)), n) if n > 1 else None
         bounds = f" [{between[0]:+.2f}, {between[1]:+.2f}]" if between else ""
         means = "".join(f"{values.mean():11.2f}" for values in found.values())
         lines.append(f"{name:{width}}{means}  {change.mean():+.2f}{bounds}")

@@ -1,17 +1,19 @@
 """Do the article's claims hold over training runs? Judged as in the report, by intervals over seeds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pandas import DataFrame
-from scipy.stats import t as student
 
+from condgen.base.intervals import student
 from condgen.evaluation import claims
 from condgen.experiments.pooling import Row, group, measured
 
 METRICS = sorted(
     {f"{name}.{c.metric}" for a in claims.CLAIMS for c in a.comparisons for name in (c.left, c.right)}
+    | {"real.class_accuracy", *(f"{name}.{claims.EPOCHS}" for name in ("cvae", "cgan"))}
 )
-"""What the claims are tested by, with the set of images: cvae.recall."""
+"""What the claims are tested by, with the set of images: cvae.coverage; and whether to test them at all."""
 
 
 def intervals(row: Row) -> dict[str, dict[str, claims.Interval]]:
@@ -20,20 +22,27 @@ def intervals(row: Row) -> dict[str, dict[str, claims.Interval]]:
     It covers what differs from run to run, the choice of drawn images with it; those of a single run's report
     cover images only. Test digits and classifier are given: what never differed is a point.
     """
-    found: dict[str, dict[str, claims.Interval]] = {name: {} for name in ("cvae", "cgan", "real")}
     n = len(row.seeds)
-    for metric, (value, spread) in row.values.items():
-        name, key = metric.split(".", 1)
-        found[name][key] = interval(value, spread, n)
+    return _by_set(
+        {
+            key: None if spread is None else student(value, spread, n)
+            for key, (value, spread) in row.values.items()
+        }
+    )
+
+
+def judge(row: Row) -> list[dict]:
+    """The article's claims, judged by `intervals`."""
+    return claims.judge(intervals(row), _by_set({key: mean for key, (mean, _) in row.values.items()}))
+
+
+def _by_set(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{"cvae.recall": 1} -> {"cvae": {"recall": 1}, "cgan": {}, "real": {}}."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in ("cvae", "cgan", "real")}
+    for key, value in values.items():
+        name, metric = key.split(".", 1)
+        found[name][metric] = value
     return found
-
-
-def interval(mean: float, spread: float | None, n: int) -> claims.Interval:
-    """95 % interval (Student's t) of a mean of n values, spread: their sample standard deviation, or None."""
-    if spread is None:
-        return None
-    half = float(student.ppf(0.975, n - 1)) * spread / n**0.5
-    return mean - half, mean + half
 
 
 def metrics(runs: DataFrame) -> list[str]:
@@ -57,7 +66,7 @@ def verdicts(rows: Sequence[Row]) -> str:
             continue
         lines.append(f"{setting}{n} seeds, 95 % intervals of the mean over seeds:")
         ranges = intervals(row)
-        for judged in claims.judge(ranges):
+        for judged in judge(row):
             why = f" ({judged['reason']})" if judged["reason"] else ""
             lines.append(f"  {judged['claim']} {judged['verdict']}{why}")
             for c in judged["comparisons"]:

@@ -23,8 +23,8 @@ TABLE = "Each {one} early, later and late in training, from the same noise."
 LEARNED = "The same noise after every epoch, five pictures of each {one}."
 ACCURACY = "How often the classifier predicts the {one} that was asked for."
 VENDI = (
-    "The Vendi score in the classifier's features: the effective number of different pictures. "
-    "Wrong {many} count as different."
+    "The Vendi score in the classifier's features: the effective number of different pictures, of those that "
+    "are classified as the {one} that was asked for."
 )
 CONFUSION = "Of the samples of a {one} (row), the percentage that is classified as each {one} (column)."
 

@@ -44,7 +44,7 @@ def evaluation(folder: str, results: Mapping[str, Any], curves: Mapping[str, Seq
     """{accuracy,vendi}_by_class.png, confusion.png and curves.png, from the content of evaluate.json."""
     accuracy, vendi = (
         {name: results[name][key] for name in figures.NAMES}
-        for key in ("class_accuracy_by_class", "vendi_features_by_class")
+        for key in ("class_accuracy_by_class", "vendi_features_as_asked_by_class")
     )
     classes = results["classes"]
     percent = {name: [100 * value for value in values] for name, values in accuracy.items()}

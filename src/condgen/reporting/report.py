@@ -133,10 +133,10 @@ def claims_markdown(results: Mapping[str, Any]) -> str:
 
 def metrics_markdown(results: Mapping[str, Any]) -> str:
     """The table of all metrics in Markdown."""
-    lines = ["| | CVAE | CGAN | Real images |", "|---|---:|---:|---:|"]
+    lines = ["| | n | CVAE | CGAN | Real images |", "|---|---:|---:|---:|---:|"]
     for row in metric_rows(results):
         numbers = " | ".join(" ".join(pair).strip() for pair in row["cells"])
-        lines.append(f"| {row['name']} | {numbers} |")
+        lines.append(f"| {row['name']} | {format(row['n'], ',') if row['n'] else '–'} | {numbers} |")
     return "\n".join(lines)
 
 
@@ -145,6 +145,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             *filter(None, [warning(results)]),
+            ONE_RUN,
             verdicts_markdown(results),
             claims_markdown(results),
             metrics_markdown(results),
@@ -162,6 +163,12 @@ def likelihood_markdown(results: Mapping[str, Any]) -> str:
     if bounds:
         lines += ["", "| CVAE on test images | nats, mean and interval |", "|---|---:|", *bounds, "", BOUNDS]
     return "\n".join(lines)
+
+
+ONE_RUN = (
+    "These are the numbers of one training run. Another seed gives others, and so does another machine. So "
+    "what several seeds give leads: `make seeds` trains them, `condgen compare --claims` judges by them."
+)
 
 
 def warning(results: Mapping[str, Any]) -> str:
@@ -187,10 +194,12 @@ def caption(results: Mapping[str, Any]) -> str:
         f"Data: {results['data']}. Images measured: {sizes}; each against "
         f"{results['reference_images']:,} {results['reference']} {words.images}, in the features of a "
         f"classifier with {right}. The column of real images shows what those score: training images, on "
-        "which the classifier was trained, measured in the same way (authenticity: validation images, which "
-        "no model saw). Samples that are easier to classify than real images are closer to prototypes."
-        f"{unequal} Brackets hold 95 % bootstrap intervals, given the trained model and the images drawn; "
-        "they do not cover the variation between training runs (compare seeds for that)."
+        "which the classifier was trained, measured in the same way (class accuracy and authenticity: the "
+        f"{results['reference']} {words.images}, which it never saw). Samples that are easier to classify "
+        f"than real images are closer to prototypes.{unequal} n: how many values are averaged, or the size "
+        "of the set, for the CVAE; k: the neighbours that span a ball. Brackets hold 95 % intervals, "
+        "Student's of a mean and Wilson's of a share, given the trained model; they do not cover the "
+        "variation between training runs. Where there are none, none is sound."
     )
 
 
@@ -218,6 +227,7 @@ def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[captio
         groups=list(dict.fromkeys(metric.group for metric in METRICS)),
         claims=claim_rows(results),
         rule=claims.RULE,
+        one_run=ONE_RUN.replace("`", ""),
         likelihoods=likelihood_rows(results),
         bounds=bound_rows(results),
         about_bounds=BOUNDS,
