@@ -28,7 +28,7 @@ def main() -> None:
         if p.reference == "validation":
             images = images.for_tuning()
         run.dataset("data/dataset.npz", images.source, "evaluation")
-        judge = restore(classifier.Classifier, *files.read_model("data/models/classifier")).to(device)
+        judge = restore(classifier, *files.read_model("data/models/classifier")).to(device)
         spec = images.spec
         drawn = {name: data.load_samples(f"data/samples/{name}.npz", spec, device) for name in MODELS}
         histories = {name: data.load_history(f"data/history/{name}.npz", spec, device) for name in MODELS}

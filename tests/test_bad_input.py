@@ -152,6 +152,13 @@ def test_a_value_of_the_wrong_type_or_range(checkout, key, values):
         refused(checkout, lambda: preflight.run(never), f"params.yaml: {key} is {value!r}, but must be ")
 
 
+def test_a_stage_that_dvc_runs_says_how_to_get_back_what_dvc_removed(checkout, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "train_cvae")
+    change(checkout / "params.yaml", "cvae.lr", lambda section, name: section.__setitem__(name, "abc"))
+    said = "cvae.lr is 'abc', but must be a number in (0, 1]; then 'dvc checkout' brings back what"
+    refused(checkout, lambda: preflight.run(never), said)
+
+
 @pytest.mark.parametrize("key", [*SCALARS, *FIELDS])
 def test_a_key_that_is_missing_or_misspelt(checkout, key):
     path = checkout / "params.yaml"
@@ -715,6 +722,62 @@ def test_a_command_whose_model_is_damaged(checkout, damage, said):
     damage(checkout / f"data/{CGAN}/{WEIGHTS}")
     refused(checkout, lambda: command.main(["draw", "1", "--out", "data/one.png"]), said)
     refused(checkout, lambda: command.main(["export", "--per-class", "1", "--out", "data/set"]), said)
+
+
+def test_ctrl_c_in_a_command_is_one_line(checkout, monkeypatch):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "trace", interrupt)
+    assert refused(checkout, lambda: command.main(["trace", "x"])) == "condgen: interrupted"
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("form", ["folder", "pipe"])
+def test_an_output_that_is_no_file_is_not_replaced(checkout, form):
+    for words in (["draw", "1", "--out"], ["compare", "--png"], ["ladder", "--png"], ["compare", "--csv"],
+                  ["ladder", "--csv"], ["augment", "--csv"]):  # fmt: skip
+        place = checkout / f"{'-'.join(words).replace('--', '')}.png"
+        place.mkdir() if form == "folder" else os.mkfifo(place)
+        before = place.lstat()
+        refused(
+            checkout,
+            lambda w=words, p=place: command.main([*w, str(p)]),
+            "must be a file, but is a folder, a",
+        )
+        assert place.lstat() == before
+
+
+@pytest.mark.attack
+def test_an_output_that_is_a_link_is_written_to_its_target(checkout):
+    (checkout / "shelf").mkdir()
+    link = checkout / "link.png"
+    link.symlink_to("shelf/real.png")
+    for _ in range(2):  # the target is missing, then there
+        command.main(["draw", "1", "--out", str(link)])
+        assert link.is_symlink()
+        assert (checkout / "shelf/real.png").read_bytes().startswith(b"\x89PNG")
+        (checkout / "shelf/real.png").write_text("old")
+
+
+@pytest.mark.parametrize("words", [["draw", "1", "--out"], ["compare", "--png"], ["ladder", "--png"]])
+def test_a_picture_is_called_png(checkout, words):
+    refused(checkout, lambda: command.main([*words, "x.jpg"]), "x.jpg must end in .png")
+    assert not Path("x.jpg").exists()
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("model", ["ftp://me:secret@127.0.0.1:9/x", "http://127.0.0.1:9/x", "s3://bucket/x"])
+def test_a_model_at_an_address_of_another_kind_is_refused_at_once(checkout, monkeypatch, model):
+    monkeypatch.setattr("condgen.tracking.registry.fetch", never)
+    words = ["draw", "1", "--model", model, "--out", "1.png"]
+    assert "secret" not in refused(checkout, lambda: command.main(words), "but must be cvae or cgan")
+
+
+def test_a_model_that_cannot_be_fetched_leaves_no_data_base(checkout):
+    words = ["draw", "1", "--model", "models:/condgen-cgan@champion", "--out", "1.png"]
+    refused(checkout, lambda: command.main(words), "mlflow.db does not exist: 'dvc repro' makes it")
+    assert not Path("mlflow.db").exists()
 
 
 # As a user runs it: a process, its exit status and its stderr

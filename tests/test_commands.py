@@ -33,6 +33,9 @@ def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, c
     said = capsys.readouterr().out
     assert "sample" in said
     assert "train_cvae" in said
+    (checkout / "a `back` tick's.npz").write_bytes((checkout / "data/samples/cvae.npz").read_bytes())
+    main(["trace", "a `back` tick's.npz"])
+    assert capsys.readouterr().out.partition("\n")[2] == said.partition("\n")[2]
     main(["trace", "HEAD@none"])
     assert "train_cgan" in capsys.readouterr().out
     main(["draw", "42", "--model", "models:/condgen-cvae@champion", "--out", "42.png"])
@@ -41,6 +44,8 @@ def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, c
     assert files.read_json("set/dataset.json")["model"] == "cvae"
     for words in (
         ["trace", "no such thing"],
+        ["trace", "x" * 10_000],
+        ["trace", "a `back` tick's"],
         ["draw", "4", "--model", "models:/condgen-none/1", "--out", "4.png"],
     ):
         with pytest.raises(SystemExit, match="condgen: "):

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -130,6 +131,15 @@ def test_every_stage_runs_the_checks_first(root, stage):
     assert text.endswith('if __name__ == "__main__":\n    preflight.run(main)\n')
 
 
+def test_ctrl_c_is_one_line_while_a_stage_imports_its_packages(checkout):
+    (checkout / "src/condgen/tracking/__init__.py").write_text("raise KeyboardInterrupt")
+    done = run(checkout, "stages/train_cgan.py")
+    assert done.stderr == "condgen: interrupted\n"
+    assert done.returncode == -signal.SIGINT, "DVC sees that it was interrupted"
+    (checkout / "src/condgen/tracking/__init__.py").write_text("1 / 0")
+    assert "ZeroDivisionError" in run(checkout, "stages/train_cgan.py").stderr, "a bug keeps its traceback"
+
+
 def test_a_stage_imports_the_package_of_its_own_checkout(checkout):
     # An editable install points at another checkout; a queued experiment must not run that one's code.
     (checkout / "src/condgen/base/errors.py").write_text('raise SystemExit("my own copy")')
@@ -204,7 +214,8 @@ def test_threads_spin_briefly_unless_the_user_chose_otherwise(monkeypatch, chose
         monkeypatch.delenv(name, raising=False)
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     preflight.prepare()
     found = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)  # prepare's own setting must not reach other tests
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)  # prepare's own settings must not reach other tests
     assert found == (chosen or preflight.WAITING)

@@ -1,6 +1,7 @@
 """Draws with trained models, runs recipes, and compares, traces and delivers finished runs."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +16,17 @@ MODEL = "cvae or cgan (the one in data/models), a folder, or an address such as 
 
 
 def main(words: list[str] | None = None) -> None:
-    """Runs a command; on a UserError prints one line on stderr and exits with status 1."""
+    """Runs a command; on a UserError or Ctrl-C prints one line on stderr and exits with status 1."""
     from condgen.tracking import address
 
-    arguments = parser().parse_args(words)
     address.configure()  # before a command imports MLflow
     try:
+        arguments = parser().parse_args(words)
         arguments.run(arguments)
     except UserError as error:
         sys.exit("condgen: " + " ".join(str(error).split()))
+    except KeyboardInterrupt:
+        sys.exit("condgen: interrupted")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser("draw", help="draw a number, a date or any classes as a PNG picture")
     c.add_argument("text", help="digits, such as 2026-11-22, or names of classes, such as 'bag, coat'")
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
-    c.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    c.add_argument("--out", type=_png, required=True, metavar="FILE.png")
     c.add_argument("--variants", type=int, default=1, metavar="N", help="rows, each with its own noise")
     c.add_argument("--scale", type=int, default=4, help="side of one of the model's pixels")
     _noise(c)
@@ -58,14 +61,14 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser("augment", help="does a classifier gain by drawn images of the rare classes?")
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
     c.add_argument("--seeds", type=int, default=5, metavar="N", help="classifiers of each kind; default 5")
-    c.add_argument("--csv", type=Path, metavar="FILE", help="write each seed's accuracies as CSV")
+    c.add_argument("--csv", type=_file, metavar="FILE", help="write each seed's accuracies as CSV")
     c.set_defaults(run=augment)
 
     c = commands.add_parser("compare", help="one table of all finished runs: mean and spread over seeds")
     c.add_argument("--metric", action="append", metavar="NAME", help=f"a run's metric; default {METRICS}")
     c.add_argument("--claims", action="store_true", help="judge the article's claims by intervals over seeds")
-    c.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
-    c.add_argument("--png", type=Path, metavar="FILE", help="draw the table")
+    c.add_argument("--csv", type=_file, metavar="FILE", help="write the table as CSV")
+    c.add_argument("--png", type=_png, metavar="FILE", help="draw the table")
     c.set_defaults(run=compare)
 
     c = commands.add_parser("recipe", help="run a recipe of recipes/ as a DVC experiment of its name")
@@ -76,8 +79,8 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=recipe)
 
     c = commands.add_parser("ladder", help="what each rung of recipes/ladder.yaml bought, from finished runs")
-    c.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
-    c.add_argument("--png", type=Path, metavar="FILE", help="draw the table")
+    c.add_argument("--csv", type=_file, metavar="FILE", help="write the table as CSV")
+    c.add_argument("--png", type=_png, metavar="FILE", help="draw the table")
     c.set_defaults(run=ladder)
 
     c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
@@ -88,6 +91,19 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--to", metavar="ADDRESS", help="a store other than the intended one")
     c.set_defaults(run=deliver)
     return p
+
+
+def _file(text: str) -> Path:
+    """A file to write; of a link, its target. Raises UserError: a device or a pipe would become a file."""
+    if os.path.exists(text) and not os.path.isfile(text):
+        raise UserError(f"{text} must be a file, but is a folder, a device or a pipe")
+    return Path(os.path.realpath(text) if os.path.islink(text) else text)
+
+
+def _png(text: str) -> Path:
+    if not text.lower().endswith(".png"):
+        raise UserError(f"{text} must end in .png")
+    return _file(text)
 
 
 def _noise(c: argparse.ArgumentParser) -> None:
@@ -150,10 +166,12 @@ def _split() -> "data.Split":
 def _folder(model: str) -> Path:
     if model in ("cvae", "cgan"):
         return Path("data/models", model)
-    if ":/" in model:
+    if model.startswith(("models:/", "runs:/")):
         from condgen.tracking import registry
 
         return registry.fetch(model)
+    if "://" in model:
+        raise UserError(f"--model is {model}, but must be {MODEL}")
     return Path(model)
 
 

@@ -34,8 +34,18 @@ WAITING = {"GOMP_SPINCOUNT": "1000"}
 def prepare() -> None:
     """Checks that this Python has condgen's packages, and sets how OpenMP's threads wait.
 
-    Exits with one line on stderr if this Python is too old or lacks a package.
+    Exits with one line on stderr if this Python is too old or lacks a package. Ctrl-C is one line, too, while
+    the stage imports its packages, before `run`.
     """
+    traceback = sys.excepthook
+
+    def hook(kind: type[BaseException], *rest: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("condgen: interrupted", file=sys.stderr)
+        else:
+            traceback(kind, *rest)
+
+    sys.excepthook = hook
     if sys.version_info < MIN_PYTHON:
         needed, found = (".".join(map(str, version[:2])) for version in (MIN_PYTHON, sys.version_info))
         fail(f"needs Python {needed} or newer, but {sys.executable} is Python {found}: {HINT}")
@@ -95,7 +105,7 @@ def run(main: Callable[[], object]) -> None:
 
     os.chdir(CHECKOUT)
     try:
-        check_params("params.yaml")
+        _check()
         _sweep()
         _end_with_dvc()  # just before the stage writes
         main()
@@ -107,6 +117,18 @@ def run(main: Callable[[], object]) -> None:
         fail(f"{error.filename or 'a file could not be written'}: {error.strerror}")
     except KeyboardInterrupt:
         fail("interrupted")
+
+
+def _check() -> None:
+    from condgen.base.errors import UserError
+
+    try:
+        check_params("params.yaml")
+    except UserError as error:
+        if "DVC_STAGE" not in os.environ:
+            raise
+        # DVC removes a stage's results before it starts it.
+        raise UserError(f"{error}; then 'dvc checkout' brings back what DVC has removed") from None
 
 
 def _sweep() -> None:

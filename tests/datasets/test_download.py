@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from condgen.base import files
+from condgen.base import files, params
 from condgen.base.errors import UserError
-from condgen.datasets import download
+from condgen.datasets import download, sets
 
 
 def idx(array):
@@ -240,7 +240,7 @@ def test_an_address_of_an_unsupported_kind_is_refused(mirror, address):
 
 
 @pytest.mark.parametrize(
-    "login", ["me:secret", "secret", ":secret", "me:s@secret", "me:s/secret", "me:s secret"]
+    "login", ["me:secret", "secret", ":secret", "me:s@secret", "me:s/secret", "me:s secret", "me:s?secret"]
 )
 @pytest.mark.parametrize("place", ["127.0.0.1:9/", "127.0.0.1:99999/", "[::1", "a b/"])
 def test_a_login_in_an_address_is_not_shown(mirror, capsys, login, place):
@@ -250,22 +250,32 @@ def test_a_login_in_an_address_is_not_shown(mirror, capsys, login, place):
     assert f"no mirror serves MNIST: http://{place}: " in str(caught.value)
 
 
-def test_a_login_in_an_address_is_used_and_not_shown(mirror, serve, capsys):
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("joe:p%40ss", "joe:p@ss"), ("joe:p@ss", "joe:p@ss"), ("joe:p/ss", "joe:p/ss"),
+        ("joe:p?ss", "joe:p?ss"),
+        ("joe:pß", "joe:pß"), ("ghp_tok", "ghp_tok:"), ("ghp/tok", "ghp/tok:"), ("joe:p:ss", "joe:p:ss"),
+    ],
+)  # fmt: skip
+def test_a_login_in_an_address_is_used_and_not_shown(mirror, serve, capsys, written, sent):
     def guarded(request, name):
         asked = request.headers["Authorization"] or "none"
-        if base64.b64decode(asked.removeprefix("Basic ")) == b"joe:p@ss":
+        if base64.b64decode(asked.removeprefix("Basic ")).decode() == sent:
             whole(mirror)(request, name)
         else:
             request.send_error(401)
 
     address = serve(handler(guarded))
-    assert len(get(address.replace("//", "//joe:p%40ss@"))["x_train"]) == 30
+    assert len(get(address.replace("//", f"//{written}@"))["x_train"]) == 30
     out = capsys.readouterr().out
     assert f"train-images-idx3-ubyte.gz from {address}" in out
     with pytest.raises(UserError) as caught:
-        get(address.replace("//", "//joe:wrong@"))
+        get(address.replace("//", f"//{written}no@"))
     assert f"{address}: HTTP status 401" in str(caught.value)
-    assert not {"joe", "p%40ss", "p@ss", "wrong"} & set(re.split(r"[/:@ ]", out + str(caught.value)))
+    for part in re.split(r"[/:@?]", written):
+        assert not re.search(rf"\b{part}(no)?\b", out + str(caught.value))
 
 
 def test_importing_the_download_parameters_does_not_import_torchvision(root):
@@ -284,6 +294,35 @@ def test_a_mirror_of_another_data_set_is_refused(mirror, monkeypatch):
     monkeypatch.setattr(datasets.KMNIST, "mirrors", [])
     with pytest.raises(UserError, match="is corrupt: its MD5 is not"):
         get(str(mirror), dataset="KMNIST")
+
+
+@pytest.mark.attack
+def test_what_is_checked_is_the_content_and_not_its_packing(mirror, monkeypatch, tmp_path):
+    file, md5 = datasets.MNIST.resources[0]
+    content = gzip.decompress((mirror / file).read_bytes())
+    monkeypatch.setattr(download, "UNPACKED", {md5: hashlib.md5(content).hexdigest()})
+    good = get(str(mirror))
+    for packed in (gzip.compress(content, 1, mtime=9), gzip.compress(content) + b"more"):
+        (mirror / file).write_bytes(packed)
+        assert np.array_equal(get(str(mirror))["x_train"], good["x_train"])
+    bomb = gzip.compress(bytes(download.LARGEST + 1), 1)
+    for packed in (gzip.compress(content[:-1] + b"x"), gzip.compress(content)[:-20], content, bomb):
+        (mirror / file).write_bytes(packed)
+        with pytest.raises(UserError, match=f"{file} is corrupt: its MD5 is not {md5}"):
+            get(str(mirror))
+
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason=f"{DEBIAN} is not installed")
+def test_clothes_of_debians_package(root):
+    p = params.read(download.DataParams, root / "params.yaml")
+    p = p.model_copy(update={"dataset": "FashionMNIST", "source": "mirrors"})
+    arrays = sets.get(p, root, str(DEBIAN), root / sets.SETS)
+    assert arrays["x_train"].shape == (60_000, 28, 28)
+    assert arrays["classes"][arrays["y_train"][:3]].tolist() == ["ankle boot", "t-shirt", "t-shirt"]
+    assert str(arrays["source"]) == "FashionMNIST, all 70,000 images"
 
 
 @pytest.mark.skipif("MNIST_MIRROR" not in os.environ, reason="MNIST_MIRROR is not set")

@@ -215,8 +215,9 @@ def test_a_registered_model_is_served_and_draws(clone, server, client, undisturb
         assert images.max() <= 255
         assert ask(port, {"inputs": [3, 1, 4], "params": {"n": 2, "seed": 5}})[0] == answer
         for wrong, said in {
-            '{"inputs": [11]}': "labels is [11], but must be one or more digits, each in 0..9",
-            '{"inputs": [1], "params": {"n": 1000000}}': "n is 1000000, but must be",
+            '{"inputs": [11]}': "labels is [11], but must be a list of one or more digits, each a whole",
+            '{"inputs": [9.99]}': "labels is [9.99], but must be",
+            '{"inputs": [1], "params": {"n": 10001}}': "n is 10001, but must be",
             '{"inputs": [1], "params": {"seed": -1}}': "seed is -1, but must be",
         }.items():
             answer, status = ask(port, json.loads(wrong))

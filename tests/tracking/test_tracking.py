@@ -20,6 +20,7 @@ import pytest
 
 from condgen import tracking
 from condgen.base import files
+from condgen.base.errors import without_secrets
 from condgen.cli import main
 from condgen.models import cgan
 from condgen.tracking import address, courier, delivery, journal, store
@@ -808,18 +809,64 @@ def test_telemetry_and_pickle_are_off_before_mlflow_is_imported(place, root, wor
     assert done.stdout.split() == ["true", "false"], done.stderr
 
 
+@pytest.mark.parametrize("to", ["sqlite:///other.db", "sqlite:///{place}/other.db"])
+def test_a_store_that_is_named_may_be_relative(place, later, to, empty_db):
+    shutil.copy(empty_db, place / "other.db")
+    with tracking.stage("sample"):
+        pass
+    main(["deliver", "--to", to.format(place=place)])
+    assert "sample" in runs(f"sqlite:///{place}/other.db")[1]
+
+
 def test_a_password_is_taken_from_the_address_at_hand(place, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:5000")
     assert delivery._with_password("http://host:5000") == "http://me:secret@host:5000"
     assert delivery._with_password("http://other:5000") == "http://other:5000"
 
 
-@pytest.mark.parametrize(
-    "uri", ["http://me:secret@host:5000/a", "http://me:se@cret@host:5000/a", "https://secret@host/a"]
-)
-def test_no_part_of_a_login_is_written_or_shown(uri):
-    assert "cret" not in address.bare(uri) + address.hidden(f"cannot reach {uri}: refused")
-    assert "host" in address.hidden(uri)
+SECRETS = [
+    "http://me:secret@host:5000/a", "http://me:se@cret@host:5000/a", "https://secret@host/a",
+    "http://me:se/cret@host/a", "http://me:se?cret@host/a", f"https://{'secret' * 200}@host/a",
+    "postgresql://host/db?user=me&password=secret", "postgresql://host/db?user=a@b&password=secret",
+    "mysql+pymysql://me:x@host/db?ssl_key_password=secret",
+]  # fmt: skip
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("uri", SECRETS, ids=lambda uri: uri[:40])
+def test_no_secret_of_an_address_is_written_or_shown(place, later, monkeypatch, capsys, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    def fail(*_):
+        raise ValueError(f"{'The server at hand is gone. ' * 8} cannot reach {uri}: refused")
+
+    monkeypatch.setattr(delivery, "connect", fail)
+    monkeypatch.setattr(store, "MlflowClient", fail)
+    with pytest.raises(ValueError, match="refused"), tracking.stage("sample"):
+        fail()
+    delivery.deliver_all(place / "outbox", courier.say, uri)
+    with pytest.raises(store.UserError) as caught:
+        store.existing()
+    shown = str(caught.value) + capsys.readouterr().err
+    assert "is not delivered: The server at hand is gone." in shown
+    kept = (journals(place)[0] / "events.jsonl").read_text()
+    assert "cret" not in shown + kept
+    assert "//me" not in shown + kept, "nor the half of a login"
+    assert "://" in shown
+    assert delivery._with_password(json.loads(kept.splitlines()[0])["uri"]) == uri
+
+
+def test_what_is_no_secret_is_shown():
+    assert without_secrets("sqlite:////home/a@b/q?x/mlflow.db") == "sqlite:////home/a@b/q?x/mlflow.db"
+    assert without_secrets("models:/condgen-cvae@champion: a@b?") == "models:/condgen-cvae@champion: a@b?"
+    assert (
+        without_secrets("see http://host:5000/#/runs/1, then a@b")
+        == "see http://host:5000/#/runs/1, then a@b"
+    )
+
+
+def test_an_error_is_cut_between_words(place):
+    assert address.line(ValueError("refused " * 99)) == "refused " * 37 + "..."
 
 
 def test_the_store_says_in_one_line_what_it_lacks(place):

@@ -122,7 +122,7 @@ def test_a_network_that_was_written_and_read_again_draws_the_same(
     module, p = {"cvae": (cvae, cvae_params), "cgan": (cgan, cgan_params)}[name]
     network = trained(module, parameters(p, changes), few)
     files.write_model(tmp_path, *split_state(network, name))
-    again = restore(module.Network, *files.read_model(tmp_path))
+    again = restore(module, *files.read_model(tmp_path))
     assert not again.training
     assert torch.equal(drawn(module, network), drawn(module, again))
     x, y = few.test.x, DIGITS.one_hot(few.test.y)

@@ -213,8 +213,8 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(cvae_params, tmp_path
     model = cvae.build(cvae_params, DIGITS, seed=0)
     files.write_model(tmp_path, model.state_dict(), model.config | {"model": "cvae", "hidden": 100})
     with pytest.raises(UserError, match="the files of the CVAE do not fit"):
-        restore(cvae.CVAE, *files.read_model(tmp_path))
+        restore(cvae, *files.read_model(tmp_path))
     files.write_model(tmp_path, model.state_dict(), model.config | {"model": "cvae"})
-    again = restore(cvae.CVAE, *files.read_model(tmp_path))
+    again = restore(cvae, *files.read_model(tmp_path))
     assert torch.equal(again.decoder[0].weight, model.decoder[0].weight)
     assert not again.training

@@ -21,7 +21,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, one_line
 
 UNFINISHED = re.compile(r"\..+\.condgen-(\d+)@(.+)\.\w+")
 OLD_SECONDS = 3600  # an unfinished file that is older is deleted, whichever process it belongs to
@@ -107,7 +107,7 @@ def _reading(path: str | Path) -> Iterator[None]:
         # NotImplementedError, RuntimeError, OverflowError, ...), and all of them mean a damaged file.
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise UserError(f"{path} is damaged ({reason}): remove it and run 'dvc repro'") from None
 
 

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, one_line
 from condgen.datasets import checks
 
 SMALLEST, LARGEST = 8, 1024  # pixels along a side
@@ -113,4 +113,4 @@ def _reading(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # as files.read_npz: parsers raise many types on arbitrary bytes
-        raise UserError(f"{path} is damaged ({checks.one_line(error)[:200]}): write it again") from None
+        raise UserError(f"{path} is damaged ({one_line(error, 200)}): write it again") from None

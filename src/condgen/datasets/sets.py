@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from condgen.base import params
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, one_line
 from condgen.datasets import arrange, checks, download, folder, npz, resize
 from condgen.datasets.download import DataParams
 
@@ -216,7 +216,7 @@ def _torchvision(path: Path, known: Known, p: DataParams, root: Path) -> dict[st
         except Exception as error:  # of urllib, zipfile, torchvision (RuntimeError), ...
             files = ", ".join(f"{TORCHVISION}/{at} from {url}" for at, url in known.files.items())
             raise UserError(
-                f"torchvision cannot get {known.torchvision} ({checks.one_line(error)[:200]}): "
+                f"torchvision cannot get {known.torchvision} ({one_line(error, 200)}): "
                 f"without a network, put there {files or 'its files'}"
             ) from None
         y = np.empty(len(held), np.int64)

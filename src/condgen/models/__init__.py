@@ -16,12 +16,16 @@ so drawing with one model needs no other. It has:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
 from typing import Any, cast
 
+import torch
+from pydantic import ValidationError, create_model
 from torch import Tensor, nn
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, one_line
+from condgen.base.sections import Section
 from condgen.datasets.spec import Spec
 
 
@@ -52,17 +56,54 @@ def split_state(network: nn.Module, name: str) -> tuple[dict[str, Tensor], dict[
     return network.state_dict(), cast(dict[str, Any], network.config) | {"model": name}
 
 
-def restore(kind: type[nn.Module], state: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
-    """A network of class `kind` from what `files.read_model` returned. Raises UserError if they do not fit.
+def restore(module: ModuleType, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
+    """A model's network from what `files.read_model` returned. Raises UserError if they do not fit.
 
-    config: the arguments of the class, and `model`, the name of the model.
+    module: as described above. config: the arguments of its network, and `model`, its name. They are typed as
+    in params.yaml, and what they describe is compared with the tensors before a network gets memory.
     """
+    kind = module.Network
     try:
-        arguments = {key: value for key, value in config.items() if key != "model"}
-        network = kind(**arguments | {"spec": Spec(**config["spec"])})
+        arguments = _arguments(module, config)
+        with torch.device("meta"):  # shapes without numbers
+            described = kind(**arguments).state_dict()
+        _compare(described, state)
+        network = kind(**arguments)
         network.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"the files of the {kind.__name__} do not fit together ({error}): 'dvc repro' makes them again"
+            f"the files of the {kind.__name__} do not fit together ({one_line(error)}): "
+            "'dvc repro' makes them again"
         ) from None
     return network.eval()
+
+
+def _arguments(module: ModuleType, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a network in its config. Raises ValueError."""
+    names = set(signature(module.Network).parameters) - {"spec"}
+    known = {name: (field.annotation, field) for name, field in module.Params.model_fields.items()}
+    fields: dict[str, Any] = {"spec": (Spec, ...), "model": (str, ...)} | {
+        name: known[name] for name in names
+    }
+    typed = create_model("Config", __base__=Section, **fields)
+    try:
+        arguments = dict(typed.model_validate(config))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ValueError(f"config.json: {key} is {first['input']!r}: {first['msg']}") from None
+    del arguments["model"]
+    return arguments
+
+
+def _compare(described: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Raises ValueError unless the tensors have the described names, shapes and types, and finite numbers."""
+    for name in [*described, *(state.keys() - described.keys())]:
+        expected, found = (
+            f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") if tensor is not None else "absent"
+            for tensor in (described.get(name), state.get(name))
+        )
+        if expected != found:
+            raise ValueError(f"{name} is {found}, but by config.json it must be {expected}")
+        if not state[name].isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity")

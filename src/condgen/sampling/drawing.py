@@ -62,8 +62,6 @@ def draw(
     scale: int = 4,
 ) -> None:
     """Writes `picture` as a PNG, each pixel as a square of `scale` pixels. Raises UserError."""
-    if Path(path).suffix.lower() != ".png":
-        raise UserError(f"{path} must end in .png")
     within("scale", scale, 1, 32)
     image = picture(text, generator, variants, seed, temperature)
     height, width = (scale * side for side in image.shape[:2])

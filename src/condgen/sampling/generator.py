@@ -48,10 +48,14 @@ class Generator:
         return cast(dict[str, Any], self.network.config)["conditional"]
 
     def draw(self, z: Tensor, labels: Tensor) -> np.ndarray:
-        """uint8 `[n, ...]` for z `[n, latent_dim]` and labels `[n]`, drawn BATCH at a time."""
-        draw, to = MODELS[self.name].module.draw, self.device
-        parts = zip(z.split(BATCH), labels.split(BATCH), strict=True)
-        return np.concatenate([self.spec.to_uint8(draw(self.network, a.to(to), b.to(to))) for a, b in parts])
+        """uint8 `[n, ...]` for z `[n, latent_dim]` and labels `[n]`, BATCH at a time. Raises UserError."""
+        draw, to, drawn = MODELS[self.name].module.draw, self.device, []
+        for part in zip(z.split(BATCH), labels.split(BATCH), strict=True):
+            x = draw(self.network, *(tensor.to(to) for tensor in part))
+            if not x.isfinite().all():  # a black picture would look like a result
+                raise UserError(f"this {self.name} draws NaN: its weights are damaged")
+            drawn.append(self.spec.to_uint8(x))
+        return np.concatenate(drawn)
 
     def images(self, labels: Tensor, stream: str, seed: int, temperature: float = 1.0) -> np.ndarray:
         """uint8 `[n, ...]` for labels `[n]`; z ~ N(0, temperature^2 I), 1 is the prior.
@@ -74,7 +78,7 @@ def load(folder: str | Path, device: torch.device | None = None, name: str | Non
     if found not in names:
         where = Path(folder) / "config.json"
         raise UserError(f"{where}: model is {found!r}, but must be {' or '.join(names)}")
-    network = restore(MODELS[found].module.Network, state, config).to(to)
+    network = restore(MODELS[found].module, state, config).to(to)
     md5 = hashlib.md5((Path(folder) / "model.safetensors").read_bytes(), usedforsecurity=False).hexdigest()
     return Generator(found, network, md5, to)
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from condgen.base import params, pipeline
+from condgen.base.errors import without_secrets
 from condgen.tracking import address, courier, provenance
 from condgen.tracking.journal import OUTBOX, Journal
 
@@ -215,7 +216,7 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
     own = {"stage": name, "code": pipeline.code_digest(spec), "mlflow.note.content": spec.get("desc", "")}
     return {
         "stage": name,
-        "uri": address.bare(address.address()),
+        "uri": without_secrets(address.address()),
         "experiment": address.experiment(),
         "execution_name": provenance.name(tags),
         "tags": tags,

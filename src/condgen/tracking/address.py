@@ -1,11 +1,11 @@
 """Where runs go, and what MLflow is told by the environment. A stage uses this module without MLflow."""
 
 import os
-import re
+from pathlib import Path
 
+from condgen.base.errors import UserError, one_line
 from condgen.base.pipeline import root
 
-USERINFO = re.compile(r"(://)[^/\s]*@")  # greedy: a password may hold an @
 SQLITE = "sqlite:///"
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -25,13 +25,23 @@ def configure() -> None:
         os.environ.setdefault(name, value)
 
 
-def address() -> str:
-    """MLFLOW_TRACKING_URI, or mlflow.db at the root of the repository.
+def address(given: str | None = None) -> str:
+    """What is given, or MLFLOW_TRACKING_URI, or mlflow.db at the root of the repository.
 
     A relative sqlite path starts at that root, not at a temporary copy that will be deleted.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
     return f"{SQLITE}{root() / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
+
+
+def readable() -> str:
+    """The address, to read from. Raises UserError if it names a missing file, which MLflow would make."""
+    uri = address()
+    file = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not file.is_file():
+        what = "must be a file, but is a folder" if file.is_dir() else "does not exist: 'dvc repro' makes it"
+        raise UserError(f"{uri} {what}")
+    return uri
 
 
 def experiment() -> str:
@@ -39,16 +49,6 @@ def experiment() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "condgen"
 
 
-def bare(uri: str) -> str:
-    """An address without user and password: what may be written to disk, and opened as a link."""
-    return USERINFO.sub(r"\1", uri)
-
-
-def hidden(text: str) -> str:
-    """A text with *** for user and password of each address in it."""
-    return USERINFO.sub(r"\1***@", text)
-
-
 def line(error: Exception) -> str:
-    """An error on one line, without the login that an address in it may hold."""
-    return hidden(" ".join(str(error).split())[:300] or type(error).__name__)
+    """An error on one line, without the secrets of an address in it."""
+    return one_line(error) or type(error).__name__

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from condgen.base import files
+from condgen.base.errors import without_secrets
 from condgen.base.pipeline import root
 from condgen.tracking import journal
 from condgen.tracking.address import line
@@ -96,4 +97,4 @@ class Courier:
 
 def say(text: str) -> None:
     """Prints a line on stderr."""
-    print(f"tracking: {text}", file=sys.stderr, flush=True)
+    print(f"tracking: {without_secrets(text)}", file=sys.stderr, flush=True)

@@ -19,10 +19,10 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
 from condgen.base import files
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, without_secrets
 from condgen.base.pictures import mosaic
 from condgen.tracking import journal, lineage, registry
-from condgen.tracking.address import address, bare, line
+from condgen.tracking.address import address, line
 from condgen.tracking.journal import Event
 from condgen.tracking.store import connect
 
@@ -232,8 +232,8 @@ class Delivery:
 
 
 def _with_password(uri: str) -> str:
-    """The address in the environment, if it is this one but for the login, which no journal holds."""
-    return address() if bare(address()) == uri else uri
+    """The address in the environment, if it is this one but for the secrets, which no journal holds."""
+    return address() if without_secrets(address()) == uri else uri
 
 
 def deliver_all(outbox: Path, say: Callable[[str], None], to: str | None = None) -> tuple[int, int]:
@@ -242,7 +242,7 @@ def deliver_all(outbox: Path, say: Callable[[str], None], to: str | None = None)
     files.sweep(outbox)
     for folder in filter(journal.over, journal.waiting(outbox)):
         try:
-            with Delivery(folder, say, to) as delivery:
+            with Delivery(folder, say, to and address(to)) as delivery:
                 done = delivery.advance()
             delivered, left = delivered + done, left + (not done)
         except Timeout:

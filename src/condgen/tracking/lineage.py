@@ -1,5 +1,6 @@
 """Which run made a file, from what, and who used it: files are found by their MD5, not by their names."""
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ def trace(store: Store, what: str) -> str:
     """
     path = Path(what)
     try:
-        if not path.exists():
+        if not os.path.exists(what):  # unlike pathlib's, not surprised by any name
             return "\n".join(_run(store, what))
         found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         return "\n\n".join("\n".join(_file(store, file)) for file in found)
@@ -88,8 +89,8 @@ def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
 
 
 def _run(store: Store, what: str) -> Iterator[str]:
-    found = [store.latest(f"attributes.{key} = '{what}'") for key in ("run_id", "run_name")]
-    run = next(filter(None, found), None)
+    # Not by a query: names hold characters that its language does not know.
+    run = next((run for run in store.runs("") if what in (run.info.run_id, run.info.run_name)), None)
     if run is None:
         raise UserError(f"{what} is neither a file nor the id or name of a run in this store")
     yield f"{run.info.run_name}  {run.info.status}  {store.link(run.info.run_id)}"

@@ -97,7 +97,7 @@ def fetch(model: str) -> Path:
     model: as `models:/condgen-cgan@champion`, `models:/condgen-cgan/3`, `models:/m-…` or `runs:/…/cgan`.
     None of the code that lies beside the files is run. Raises UserError where there is no such model.
     """
-    uri = address.address()
+    uri = address.readable()
     target = tempfile.mkdtemp(prefix="condgen-model-")
     atexit.register(shutil.rmtree, target, ignore_errors=True)
     try:
@@ -105,7 +105,7 @@ def fetch(model: str) -> Path:
         folder = Path(mlflow.artifacts.download_artifacts(model, dst_path=target))
     except Exception as error:
         why = address.line(error)
-        raise UserError(f"{model} cannot be fetched from {address.hidden(uri)}: {why}") from None
+        raise UserError(f"{model} cannot be fetched from {uri}: {why}") from None
     found = next(iter(sorted(folder.rglob("model.safetensors"))), None)
     if found is None:
         raise UserError(f"{model} holds no model.safetensors: it is not a model of condgen")

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from pandas import DataFrame
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, without_secrets
 from condgen.base.pipeline import root
 from condgen.tracking import address, views
 from condgen.tracking.address import SQLITE
@@ -41,7 +41,7 @@ class Store(NamedTuple):
     def link(self, run: str) -> str:
         """A run's page: an address for a server, else the part of it that follows the UI's address."""
         page = f"#/experiments/{self.experiment}/runs/{run}"
-        return f"{address.bare(self.uri).rstrip('/')}/{page}" if self.uri.startswith("http") else page
+        return f"{without_secrets(self.uri).rstrip('/')}/{page}" if self.uri.startswith("http") else page
 
 
 def connect(uri: str, name: str) -> Store:
@@ -69,22 +69,17 @@ def connect(uri: str, name: str) -> Store:
 
 def existing() -> Store:
     """The store that stages log to, for reading. Raises UserError where there is none."""
-    uri, name = address.address(), address.experiment()
-    shown = address.hidden(uri)
-    file = Path(uri.removeprefix(SQLITE))
-    if uri.startswith(SQLITE) and not file.is_file():  # MLflow would try for minutes
-        what = "must be a file, but is a folder" if file.is_dir() else "does not exist: 'dvc repro' makes it"
-        raise UserError(f"{shown} {what}")
+    uri, name = address.readable(), address.experiment()
     try:
         client = MlflowClient(uri, uri)
         found = client.get_experiment_by_name(name)
     except Exception as error:  # of MLflow, a URL parser, a data base, or a driver that is not installed
         raise UserError(
-            f"MLflow cannot read {shown} ({address.line(error)}): MLFLOW_TRACKING_URI must be the address of "
+            f"MLflow cannot read {uri} ({address.line(error)}): MLFLOW_TRACKING_URI must be the address of "
             "a server, http(s)://..., or of a file, sqlite:///..."
         ) from None
     if found is None:
-        raise UserError(f"{shown} has no experiment {name}: 'dvc repro' makes it")
+        raise UserError(f"{uri} has no experiment {name}: 'dvc repro' makes it")
     return Store(uri, client, found.experiment_id)
 
 
@@ -98,5 +93,5 @@ def finished(store: Store) -> DataFrame:
     try:
         runs = mlflow.search_runs([store.experiment], query, order_by=["attributes.start_time ASC"])
     except MlflowException as error:
-        raise UserError(f"MLflow cannot read {address.hidden(store.uri)}: {address.line(error)}") from None
+        raise UserError(f"MLflow cannot read {store.uri}: {address.line(error)}") from None
     return runs[runs.filter(regex=MEASURED).notna().any(axis=1)]
