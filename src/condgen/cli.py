@@ -16,8 +16,10 @@ MODEL = "cvae or cgan (the one in data/models), a folder, or an address such as 
 
 def main(words: list[str] | None = None) -> None:
     """Runs a command; on a UserError prints one line on stderr and exits with status 1."""
+    from condgen import preflight
     from condgen.tracking import address
 
+    preflight.configure_threads()  # before a command imports PyTorch
     arguments = parser().parse_args(words)
     address.configure()  # before a command imports MLflow
     try:
@@ -87,6 +89,9 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser("deliver", help="send to MLflow what could not be sent while stages ran")
     c.add_argument("--to", metavar="ADDRESS", help="a store other than the intended one")
     c.set_defaults(run=deliver)
+
+    c = commands.add_parser("relocate", help="after a checkout was copied or moved: its runs' artifacts, too")
+    c.set_defaults(run=relocate)
     return p
 
 
@@ -223,6 +228,16 @@ def deliver(arguments: argparse.Namespace) -> None:
     print(f"delivered: {delivered}, left in {root() / OUTBOX}: {left}")
     if left:
         sys.exit(1)
+
+
+def relocate(arguments: argparse.Namespace) -> None:
+    """Makes the runs of a copied or moved data base find their artifacts beside it."""
+    from condgen.tracking import address, location, store
+
+    uri = store.existing().uri
+    if not uri.startswith(address.SQLITE):
+        raise UserError(f"{address.hidden(uri)} is a server, which knows where its artifacts are")
+    print(location.relocate(Path(uri.removeprefix(address.SQLITE))))
 
 
 if __name__ == "__main__":
