@@ -59,4 +59,4 @@ def choose_device(threads: int) -> torch.device:
 def machine(device: torch.device) -> dict[str, str | int]:
     """What float results depend on besides the parameters: device, threads, PyTorch, and `ARITHMETIC`."""
     chosen = {name: os.environ[name] for name in ARITHMETIC if name in os.environ}
-    return {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__} | chosen
+    return {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__, **chosen}
