@@ -2,6 +2,7 @@
 # make test    set up, then run the tests             make lint   check style and types
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
+# make test-attack   hostile input, leaks, broken stores: the quick ones are in make test, too
 # make seeds   train both models with five seeds
 # make best    each model at its best (experiment best)      make ladder   what each idea on the way there bought
 # make bench, bench-overhead   speed and memory         make docs   update the tables of the pages
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full seeds best ladder test test-slow test-kill bench bench-overhead ui lint audit clean setup constraints docs
+.PHONY: repro full seeds best ladder test test-slow test-kill test-attack bench bench-overhead ui lint audit clean setup constraints docs
 
 repro: setup
 	dvc repro
@@ -59,6 +60,9 @@ test-slow: setup
 test-kill: setup
 	python -m pytest -m kill -s
 
+test-attack: setup
+	python -m pytest -m attack
+
 setup: $(READY)
 
 # Installs again only if pyproject.toml or constraints.txt changed.
@@ -68,12 +72,13 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
-# Listens on this machine only, and accepts only these host names, which prevents DNS rebinding. MLflow's job
-# execution is off: it would start seven processes of 240 MB.
+# Listens on this machine only, and accepts only these host names, which prevents DNS rebinding. The artifact proxy is
+# off: without a login anybody on this machine could replace files of models. MLflow's job execution is off: it would
+# start seven processes of 240 MB.
 ui: setup
 	@echo "MLflow UI: http://127.0.0.1:$(PORT)/#/experiments/1/runs?viewStateShareKey=results&workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" \
-		--host 127.0.0.1 --port $(PORT) --allowed-hosts "127.0.0.1:$(PORT),localhost:$(PORT)" --workers 1
+		--host 127.0.0.1 --port $(PORT) --no-serve-artifacts --allowed-hosts "127.0.0.1:$(PORT),localhost:$(PORT)" --workers 1
 
 lint: setup
 	ruff check .

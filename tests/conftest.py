@@ -11,7 +11,7 @@ from condgen import preflight
 
 # Before anything imports MLflow, and before PyTorch: tests may run beside other work.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ.update(preflight.WAITING | os.environ)
+preflight.configure_threads()
 
 from checkout import checkout, finished  # noqa: F401
 from condgen.base import files, params

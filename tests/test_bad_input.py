@@ -791,7 +791,7 @@ def start(folder, *words, **options):
         env=env | {"CONDGEN_DEVICE": "cpu"} | options.pop("env", {}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         **options,
     )
 

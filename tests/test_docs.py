@@ -115,6 +115,7 @@ def test_every_command_that_is_shown_can_be_parsed(pages):
         "ladder",
         "trace",
         "deliver",
+        "relocate",
     }
     for words in shown:
         parser().parse_args(shlex.split(words, comments=True))

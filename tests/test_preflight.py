@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 from pathlib import Path
@@ -30,7 +31,7 @@ def checkout(root, tmp_path):
 def run(cwd, *words, python=sys.executable):
     # Tracking must not reach the real store from here, whatever fails.
     env = {k: v for k, v in os.environ.items() if k not in ("DVC_ROOT", "DVC_STAGE", "PYTHONPATH")}
-    return subprocess.run([python, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run([python, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=400)
 
 
 def one_line(done):
@@ -177,7 +178,7 @@ def test_a_stage_ends_when_its_dvc_is_killed(root):
         assert psutil.pid_exists(pid)
         process.kill()
         process.wait()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 400
         while psutil.pid_exists(pid):
             assert time.monotonic() < end, "the stage continues without DVC"
             time.sleep(0.1)
@@ -219,3 +220,29 @@ def test_threads_spin_briefly_unless_the_user_chose_otherwise(monkeypatch, chose
     found = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)  # prepare's own settings must not reach other tests
     assert found == (chosen or preflight.WAITING)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", ["OMP_THREAD_LIMIT", "OMP_DYNAMIC"])
+def test_a_limit_of_threads_does_not_make_a_convolution_wait_for_ever(root, name):
+    script = """
+        from condgen import preflight
+        preflight.prepare()
+        import torch
+        default = torch.get_num_threads()
+        torch.set_num_threads(2)
+        layer = torch.nn.Conv2d(1, 32, 3)
+        layer(torch.zeros(64, 1, 28, 28)).sum().backward()
+        print(default)
+    """
+    env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    env[name] = {"OMP_THREAD_LIMIT": "1", "OMP_DYNAMIC": "TRUE"}[name]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=root / "src", env=env, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    assert done.stderr.strip() == (
+        f"condgen: {name}: not used, because PyTorch would wait for ever for missing threads"
+    )
+    if name == "OMP_THREAD_LIMIT":
+        assert done.stdout == "1\n", "where no other number is asked for, the limit holds"

@@ -19,6 +19,7 @@ from condgen.datasets import data
 from condgen.sampling import generator
 from specs import DIGITS
 
+pytestmark = pytest.mark.attack
 MIB = 2**20
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, without_secrets
 
 if TYPE_CHECKING:
     from condgen.datasets import data
@@ -17,8 +17,10 @@ MODEL = "cvae or cgan (the one in data/models), a folder, or an address such as 
 
 def main(words: list[str] | None = None) -> None:
     """Runs a command; on a UserError or Ctrl-C prints one line on stderr and exits with status 1."""
+    from condgen import preflight
     from condgen.tracking import address
 
+    preflight.configure_threads()  # before a command imports PyTorch
     address.configure()  # before a command imports MLflow
     try:
         arguments = parser().parse_args(words)
@@ -90,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser("deliver", help="send to MLflow what could not be sent while stages ran")
     c.add_argument("--to", metavar="ADDRESS", help="a store other than the intended one")
     c.set_defaults(run=deliver)
+
+    c = commands.add_parser("relocate", help="after a checkout was copied or moved: its runs' artifacts, too")
+    c.set_defaults(run=relocate)
     return p
 
 
@@ -241,6 +246,16 @@ def deliver(arguments: argparse.Namespace) -> None:
     print(f"delivered: {delivered}, left in {root() / OUTBOX}: {left}")
     if left:
         sys.exit(1)
+
+
+def relocate(arguments: argparse.Namespace) -> None:
+    """Makes the runs of a copied or moved data base find their artifacts beside it."""
+    from condgen.tracking import address, location, store
+
+    uri = store.existing().uri
+    if not uri.startswith(address.SQLITE):
+        raise UserError(f"{without_secrets(uri)} is a server, which knows where its artifacts are")
+    print(location.relocate(Path(uri.removeprefix(address.SQLITE))))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ HINT = "run 'make repro', or activate the environment that has condgen (pip inst
 # would cost more on a quiet machine. Measured by `make bench` (docs/speed.md).
 WAITING = {"GOMP_SPINCOUNT": "1000"}
 
+# With these, OpenMP starts fewer threads than PyTorch asks for.
+FEWER = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS")
+
 
 def prepare() -> None:
     """Checks that this Python has condgen's packages, and sets how OpenMP's threads wait.
@@ -49,11 +52,29 @@ def prepare() -> None:
     if sys.version_info < MIN_PYTHON:
         needed, found = (".".join(map(str, version[:2])) for version in (MIN_PYTHON, sys.version_info))
         fail(f"needs Python {needed} or newer, but {sys.executable} is Python {found}: {HINT}")
-    if "OMP_WAIT_POLICY" not in os.environ:  # a choice of the user's
-        os.environ.update(WAITING | os.environ)
+    configure_threads()
     missing = missing_packages()
     if missing:
         fail(f"{sys.executable} lacks the packages {', '.join(missing)}: {HINT}")
+
+
+def configure_threads() -> None:
+    """Sets how OpenMP starts threads and how they wait. Call it before PyTorch is imported.
+
+    oneDNN waits for as many threads as PyTorch asks for: for ever, if OpenMP starts fewer. So a limit only
+    sets the default number of threads; that of params.yaml goes before it, as before OMP_NUM_THREADS.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:  # a choice of the user's
+        os.environ.update(WAITING | os.environ)
+    fewer = [name for name in FEWER if os.environ.get(name, "false").lower() != "false"]
+    if not fewer:
+        return
+    if limit := os.environ.get("OMP_THREAD_LIMIT"):
+        os.environ.setdefault("OMP_NUM_THREADS", limit)
+    for name in fewer:
+        del os.environ[name]
+    said = f"condgen: {', '.join(fewer)}: not used, because PyTorch would wait for ever for missing threads"
+    print(said, file=sys.stderr, flush=True)
 
 
 def missing_packages() -> list[str]:

@@ -62,7 +62,7 @@ def test_the_report_fits_the_screen_fetches_nothing_and_is_readable(page, tmp_pa
     words = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}", "--window-size=1400,900"]
     words.append(f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}")
     done = subprocess.run(
-        [*words, "--dump-dom", (page / f"{width}.html").as_uri()], capture_output=True, text=True, timeout=120
+        [*words, "--dump-dom", (page / f"{width}.html").as_uri()], capture_output=True, text=True, timeout=400
     )
     said = re.search(r'data-probe="([^"]+)"', done.stdout)
     overflow, broken, paper, ink, fetched = map(float, said[1].split())

@@ -199,7 +199,7 @@ def processes(clone):
 
 def assert_nothing_is_left(disturbed):
     clone = disturbed.clone
-    end = time.monotonic() + 20
+    end = time.monotonic() + 400
     while left := processes(clone):
         assert time.monotonic() < end, left
         time.sleep(0.2)

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -46,7 +45,7 @@ class Server:
             self.process = subprocess.Popen(
                 words, cwd=self.folder, env=self.env, stdout=log, stderr=log, start_new_session=True
             )
-        until(lambda: answers(f"{self.uri}/health"), 90)
+        until(lambda: answers(f"{self.uri}/health"))
 
     def kill(self):
         if self.process is not None:
@@ -57,14 +56,14 @@ class Server:
 
 def answers(url):
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return response.status == 200
     except OSError:
         return False
 
 
-def until(condition, seconds):
-    end = time.monotonic() + seconds
+def until(condition):
+    end = time.monotonic() + 400
     while not condition():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.2)
@@ -155,9 +154,9 @@ def test_a_server_that_dies_in_the_middle_of_training_holds_the_same_in_the_end(
         ["python", "stages/train_cgan.py"],
         cwd=clone.path, env=clone.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until(lambda: len(children(client, "train_cgan")) == 2, 60)
+    until(lambda: len(children(client, "train_cgan")) == 2)
     run = children(client, "train_cgan")[1].info.run_id
-    until(lambda: client.get_metric_history(run, "d_loss"), 60)
+    until(lambda: client.get_metric_history(run, "d_loss"))
     server.kill()
     said = stage.communicate(timeout=500)[1]
     assert stage.returncode == 0, said
@@ -168,7 +167,7 @@ def test_a_server_that_dies_in_the_middle_of_training_holds_the_same_in_the_end(
     half = client.get_metric_history(run, "d_loss")
     assert 0 < len(half) < EPOCHS
     clone.run("python", "stages/download.py")  # the next stage
-    assert not list((clone.path / "outbox").glob("2*"))
+    until(lambda: not list((clone.path / "outbox").glob("2*")))
     again = content(client, client.get_run(run), tmp_path / "run")
     for part, held in undisturbed.items():
         assert again[part] == held, part
@@ -183,12 +182,12 @@ def test_a_server_that_comes_back_while_training_goes_on_has_all_of_it_at_its_en
         ["python", "stages/train_cgan.py"],
         cwd=clone.path, env=clone.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until(lambda: len(children(client, "train_cgan")) > before, 60)
+    until(lambda: len(children(client, "train_cgan")) > before)
     server.kill()
     threading.Timer(0.5, server.start).start()
     said = stage.communicate(timeout=500)[1]
     assert stage.returncode == 0, said
-    until(lambda: answers(f"{server.uri}/health"), 60)
+    until(lambda: answers(f"{server.uri}/health"))
     if list((clone.path / "outbox").glob("2*")):  # training was quicker than the server
         clone.run("python", "-m", "condgen", "deliver")
     run = children(client, "train_cgan")[-1]
@@ -206,7 +205,7 @@ def test_a_registered_model_is_served_and_draws(clone, server, client, undisturb
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        until(lambda: answers(f"http://127.0.0.1:{port}/ping"), 120)
+        until(lambda: answers(f"http://127.0.0.1:{port}/ping"))
         answer, status = ask(port, {"inputs": [3, 1, 4], "params": {"n": 2, "seed": 5}})
         assert status == 200
         images = np.array(answer["predictions"])
@@ -236,7 +235,7 @@ def ask(port, body):
         headers={"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=400) as response:
             return json.load(response), response.status
     except urllib.error.HTTPError as error:
         return json.load(error), error.code
@@ -245,7 +244,8 @@ def ask(port, body):
 def test_couriers_leave(clone):
     import psutil
 
-    left = [
-        p for p in psutil.process_iter(["cmdline"]) if str(clone.path) in " ".join(p.info["cmdline"] or [])
-    ]
-    assert not left, sys.executable
+    def left():
+        words = (" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
+        return [found for found in words if str(clone.path) in found]
+
+    until(lambda: not left())

@@ -79,7 +79,7 @@ class UI(threading.Thread):
                 ["make", "-o", "setup", "ui", f"PORT={self.port}"],
                 cwd=clone.path, env=clone.env, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        end = time.monotonic() + 90
+        end = time.monotonic() + 400
         while self.answer("/") != 200:
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.2)
@@ -93,7 +93,7 @@ class UI(threading.Thread):
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=400) as response:
                 response.read()
                 return response.status
         except urllib.error.HTTPError as error:

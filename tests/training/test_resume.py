@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from condgen.base import device
 from condgen.base.errors import UserError
 from condgen.datasets import data
 from condgen.models import cgan, classifier, cvae
@@ -255,6 +256,15 @@ def test_other_parameters_data_code_or_machine_have_another_state(recipe, change
     assert recipe(change) != before
 
 
+@pytest.mark.parametrize("name", ["MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"])
+def test_a_variable_that_changes_rounding_is_part_of_the_machine(monkeypatch, name):
+    cpu = torch.device("cpu")
+    monkeypatch.delenv(name, raising=False)
+    before = device.machine(cpu)
+    monkeypatch.setenv(name, "AVX2")
+    assert device.machine(cpu) == before | {name: "AVX2"}
+
+
 @pytest.mark.parametrize(
     "change", ["src/report.py", "stages/evaluate.py", "src/other.py", "src/losses/__pycache__/cvae.pyc"]
 )
@@ -279,7 +289,17 @@ def test_a_full_disk_is_reported_once_and_does_not_stop_the_training(make, tmp_p
     assert list((tmp_path / "resume").iterdir()) == [], "nothing half written"
 
 
-def test_an_old_unused_state_is_removed(make, tmp_path):
+@pytest.mark.attack
+def test_a_clock_that_is_ahead_does_not_delete_the_state_to_resume_from(make, tmp_path):
+    run(make, "cgan", resume.Checkpoint(tmp_path, "cgan", {}), kill_after=1)
+    (path,) = (tmp_path / "resume").iterdir()
+    os.utime(path, (0, 0))
+    state = make("cgan")[0]
+    resume.Checkpoint(tmp_path, "cgan", {}).restore(state)
+    assert state.epoch == 1
+
+
+def test_an_old_unused_state_is_removed(make, tmp_path, capfd):
     for stage in ("old", "new"):
         run(make, "cgan", resume.Checkpoint(tmp_path, stage, {}), kill_after=1)
     (old,) = (tmp_path / "resume").glob("old-*")
@@ -287,5 +307,7 @@ def test_an_old_unused_state_is_removed(make, tmp_path):
     long_ago = time.time() - (resume.KEEP_DAYS + 1) * 86_400
     os.utime(old, (long_ago, long_ago))
     resume.Checkpoint(tmp_path, "another", {})
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "deleted" in line]
+    assert line == f"another: {old}, a training that was not finished in 30 days, was deleted"
     assert not old.exists()
     assert new.exists()

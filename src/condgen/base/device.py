@@ -9,6 +9,20 @@ from threadpoolctl import threadpool_limits
 from condgen.base import memory
 from condgen.base.errors import UserError
 
+# Environment variables by which MKL, oneDNN and cuBLAS choose other instructions, hence other rounding.
+ARITHMETIC = (
+    "MKL_CBWR",
+    "MKL_DYNAMIC",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_CPU_ISA_HINTS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+
 
 def choose_device(threads: int) -> torch.device:
     """CUDA, else MPS, else the CPU; the environment variable CONDGEN_DEVICE overrides the choice.
@@ -43,5 +57,6 @@ def choose_device(threads: int) -> torch.device:
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
-    """What float results depend on besides the parameters: the device, the thread count, PyTorch."""
-    return {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    """What float results depend on besides the parameters: device, threads, PyTorch, and `ARITHMETIC`."""
+    chosen = {name: os.environ[name] for name in ARITHMETIC if name in os.environ}
+    return {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__, **chosen}

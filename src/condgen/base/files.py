@@ -24,7 +24,7 @@ import numpy as np
 from condgen.base.errors import UserError, one_line
 
 UNFINISHED = re.compile(r"\..+\.condgen-(\d+)@(.+)\.\w+")
-OLD_SECONDS = 3600  # an unfinished file that is older is deleted, whichever process it belongs to
+OLD_SECONDS = 30 * 86_400  # an unfinished file of another machine that is older is deleted
 
 
 def unfinished(name: str) -> str:
@@ -50,8 +50,9 @@ def sweep(folder: str | Path, below: bool = False) -> None:
 def _abandoned(path: Path, pid: int, node: str) -> bool:
     from condgen.base import process  # imports psutil, which a served model may lack
 
-    gone = node == platform.node() and not process.running_pid(pid)
-    return gone or time.time() - path.stat().st_mtime > OLD_SECONDS
+    if node == platform.node():
+        return not process.running_pid(pid)  # age is no sign of death: a training may take days
+    return time.time() - path.stat().st_mtime > OLD_SECONDS
 
 
 def write(path: str | Path, content: bytes) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from condgen.base import params, pipeline
-from condgen.base.errors import without_secrets
+from condgen.base.errors import UserError, without_secrets
 from condgen.tracking import address, courier, provenance
 from condgen.tracking.journal import OUTBOX, Journal
 
@@ -41,6 +41,10 @@ def _reported(method: Callable[..., None]) -> Callable[..., None]:
             if run.tracked:
                 method(run, *args, **options)
         except Exception as error:  # a full disk, or our own mistake: neither may stop a stage
+            if run.journal.deleted():
+                run.tracked = False
+                courier.say(f"{run.journal.folder} was deleted: this stage goes on untracked")
+                return
             said = f"{method.__name__} cannot be written to {run.journal.folder} ({address.line(error)})"
             courier.say(said)
 
@@ -199,10 +203,14 @@ def _start(name: str, stages: pipeline.Stages) -> tuple[Run, subprocess.Popen | 
     outbox, run = pipeline.root() / OUTBOX, Run()
     why, then = f"{outbox} cannot be written", "this stage runs untracked"
     try:
+        address.address()  # raises UserError if MLflow cannot use it
         start = _description(name, stages)
         run = Run(Journal(outbox, name, **start), start["read"])
         why, then = "no process can be started", f"this run is kept in {run.journal.folder}"
         return run, courier.start(run.journal.folder)
+    except UserError as error:
+        courier.say(f"{error}: this stage runs untracked")
+        return Run(), None
     except Exception as error:
         courier.say(f"{why} ({address.line(error)}): {then}")
         return run, None
@@ -216,7 +224,7 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
     own = {"stage": name, "code": pipeline.code_digest(spec), "mlflow.note.content": spec.get("desc", "")}
     return {
         "stage": name,
-        "uri": without_secrets(address.address()),
+        "uri": without_secrets(address.given()),
         "experiment": address.experiment(),
         "execution_name": provenance.name(tags),
         "tags": tags,

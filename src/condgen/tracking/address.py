@@ -1,12 +1,16 @@
 """Where runs go, and what MLflow is told by the environment. A stage uses this module without MLflow."""
 
 import os
+import re
 from pathlib import Path
 
 from condgen.base.errors import UserError, one_line
 from condgen.base.pipeline import root
 
 SQLITE = "sqlite:///"
+MOST_BYTES = 400  # SQLite opens 504; `store.connect` adds a folder to the path
+# SQLAlchemy takes what follows a ? as options, and decodes %20; MLflow's SQL breaks on both kinds of quotes.
+MISREAD = re.compile(r"""[?]|%[0-9a-fA-F]{2}|'.*"|".*'""")
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -25,13 +29,26 @@ def configure() -> None:
         os.environ.setdefault(name, value)
 
 
-def address(given: str | None = None) -> str:
-    """What is given, or MLFLOW_TRACKING_URI, or mlflow.db at the root of the repository.
+def given() -> str:
+    """MLFLOW_TRACKING_URI, or mlflow.db: as a journal has it, so a checkout can be moved with its outbox."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
 
-    A relative sqlite path starts at that root, not at a temporary copy that will be deleted.
+
+def address(uri: str | None = None) -> str:
+    """An address (default: `given()`) whose sqlite path starts at the root of the repository.
+
+    Not at a temporary copy, which will be deleted. Raises UserError if MLflow cannot use the path.
     """
-    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
-    return f"{SQLITE}{root() / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
+    uri = uri or given()
+    if not uri.startswith(SQLITE):
+        return uri
+    path = str(root() / uri.removeprefix(SQLITE))
+    if len(os.fsencode(path)) > MOST_BYTES or MISREAD.search(path):
+        raise UserError(
+            f"MLflow cannot use {path}: it must have at most {MOST_BYTES} bytes, and no ?, no % before two "
+            "hexadecimal digits, and not both kinds of quotes: move the repository or set MLFLOW_TRACKING_URI"
+        )
+    return SQLITE + path
 
 
 def readable() -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from condgen.base import files
 from condgen.base.errors import without_secrets
 from condgen.base.pipeline import root
 from condgen.tracking import journal
@@ -50,7 +49,7 @@ class Courier:
 
     def run(self, stage_ended: threading.Event) -> None:
         """Returns when all is delivered, or when MLflow fails after the stage has ended."""
-        files.sweep(self.folder.parent)
+        journal.tidy(self.folder.parent, say)
         try:
             with self.delivery(self.folder, say) as own:
                 while not self._round(own.advance, stage_ended.is_set()):

@@ -6,6 +6,7 @@ the process or the answer was lost, is delivered again and changes nothing.
 
 import json
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from condgen.base import files
 from condgen.base.errors import UserError, without_secrets
 from condgen.base.pictures import mosaic
 from condgen.tracking import journal, lineage, registry
-from condgen.tracking.address import address, line
+from condgen.tracking.address import address, given, line
 from condgen.tracking.journal import Event
 from condgen.tracking.store import connect
 
@@ -61,8 +62,11 @@ class Delivery:
         again, by this process or another.
         """
         events = journal.events(self.folder)
-        if not events:
-            return False
+        if not events:  # someone deleted it
+            if self.connected:
+                error = f"{self.folder} was deleted while the stage ran"
+                self._end({"at": int(time.time() * 1000), "status": "KILLED", "error": error})
+            return True
         try:
             if not self.connected:
                 self._begin(events[0])
@@ -82,7 +86,7 @@ class Delivery:
         """Finds the runs of execution and stage, or creates them, and how many events MLflow has."""
         self.start = start
         with self.alone:  # of the tables of a new data base, and of the parent run, there must be only one
-            self.store = connect(self.to or _with_password(start["uri"]), start["experiment"])
+            self.store = connect(address(self.to or _with_password(start["uri"])), start["experiment"])
             of_execution = f"tags.execution = '{start['tags']['execution']}' AND tags.stage = 'pipeline'"
             tags = start["tags"] | {"stage": "pipeline", "mlflow.source.name": "dvc.yaml"}
             parent = self._find_or_create(of_execution, start["execution_name"], tags)
@@ -171,7 +175,8 @@ class Delivery:
                 mlflow.pyfunc.save_model(
                     folder,
                     python_model=str(self.folder / event["code"] / "sampling/serving.py"),
-                    artifacts={"model": str(self.folder / event["file"])},
+                    # As an address, in which MLflow decodes %20; it does not in the other paths.
+                    artifacts={"model": (self.folder / event["file"]).as_uri()},
                     code_paths=[str(self.folder / event["code"])],
                     signature=serving.signature(event["shape"]),
                     metadata={"classes": event["classes"]},
@@ -233,13 +238,13 @@ class Delivery:
 
 def _with_password(uri: str) -> str:
     """The address in the environment, if it is this one but for the secrets, which no journal holds."""
-    return address() if without_secrets(address()) == uri else uri
+    return given() if without_secrets(given()) == uri else uri
 
 
 def deliver_all(outbox: Path, say: Callable[[str], None], to: str | None = None) -> tuple[int, int]:
     """Delivers every journal whose stage has ended, the oldest first. Returns (delivered, left over)."""
     delivered, left = 0, 0
-    files.sweep(outbox)
+    journal.tidy(outbox, say)
     for folder in filter(journal.over, journal.waiting(outbox)):
         try:
             with Delivery(folder, say, to and address(to)) as delivery:

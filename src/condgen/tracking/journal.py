@@ -9,9 +9,11 @@ journal that has neither an end nor an owner is that of a stage that was killed.
 """
 
 import json
+import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from condgen.base import files
 EVENTS = "events.jsonl"
 OUTBOX = "outbox"
 OWNER = "owner.lock"
+START = "start"  # the first event
 ENDED = "ended-"  # and the status
 Event = dict[str, Any]
 """{"at": milliseconds, "do": what happened, ...}, plain values."""
@@ -42,15 +45,20 @@ class Journal:
         self.folder.mkdir(parents=True)
         self.owner = FileLock(self.folder / OWNER, timeout=0)
         self.owner.acquire()
-        self.write("start", **start)
+        self.write(START, **start)
         self.folder = self.folder.rename(outbox / name)
 
     def write(self, do: str, **content: Any) -> None:
         """Appends an event."""
         line = json.dumps({"at": int(time.time() * 1000), "do": do} | content)
-        with open(self.folder / EVENTS, "a", encoding="utf-8") as file:
+        # Only the first event makes the file: if outbox/ is deleted, no journal without a start must appear.
+        with open(self.folder / EVENTS, "x" if do == START else "r+", encoding="utf-8") as file:
             # A new line first: the disk may have been full in the middle of the last event.
-            file.write(f"\n{line}\n" if file.tell() else f"{line}\n")
+            file.write(f"\n{line}\n" if file.seek(0, os.SEEK_END) else f"{line}\n")
+
+    def deleted(self) -> bool:
+        """Whether someone has deleted it."""
+        return not (self.folder / EVENTS).exists()
 
     def end(self, status: str, error: str | None) -> None:
         """The last event; where there is no room for it, the name of an empty file. Nothing may follow."""
@@ -96,7 +104,8 @@ def events(folder: Path) -> list[Event]:
     """All events so far; the last one is the end, if there is nothing more to come.
 
     A line that is not whole is none: it is still being written, or the machine lost power. A journal of a
-    killed stage ends with KILLED when it was last written to.
+    killed stage ends with KILLED when it was last written to. One without a start, which says where it goes,
+    has no events.
     """
     orphan = orphaned(folder)  # asked first: what its owner wrote last is then in the file
     found: list[Event] = []
@@ -104,7 +113,9 @@ def events(folder: Path) -> list[Event]:
         for line in (folder / EVENTS).read_bytes().split(b"\n")[:-1]:
             with suppress(ValueError):
                 found.append(json.loads(line))
-    if orphan and found and found[-1]["do"] != "end":
+    if not found or found[0]["do"] != START:
+        return []
+    if orphan and found[-1]["do"] != "end":
         status = next((p.name.removeprefix(ENDED) for p in folder.glob(f"{ENDED}*")), "KILLED")
         at = int((folder / EVENTS).stat().st_mtime * 1000)
         error = "the process was killed" if status == "KILLED" else None
@@ -125,6 +136,17 @@ def execution(folder: Path) -> str | None:
 def waiting(outbox: Path) -> list[Path]:
     """Journals that MLflow does not have all of, the oldest first."""
     return sorted(path for path in outbox.glob("[!.]*") if path.is_dir())
+
+
+def tidy(outbox: Path, say: Callable[[str], None]) -> None:
+    """Deletes what killed processes left of journals, and sets aside those without a start, with a line."""
+    files.sweep(outbox)
+    for folder in waiting(outbox):
+        file = folder / EVENTS
+        if not events(folder) and (os.access(file, os.R_OK) or not file.exists()):
+            with suppress(OSError):  # another process was quicker
+                hidden = folder.rename(folder.with_name(f".{folder.name}.without-start"))
+                say(f"{hidden} cannot be delivered: its start is missing (was outbox/ deleted during a run?)")
 
 
 def remove(folder: Path) -> None:

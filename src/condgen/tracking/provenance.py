@@ -53,7 +53,7 @@ def _changed_params(baseline: str) -> str:
 
 def _git(*words: str) -> str:
     try:
-        done = subprocess.run(["git", *words], capture_output=True, timeout=30, check=False)
+        done = subprocess.run(["git", *words], capture_output=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace").rstrip() if done.returncode == 0 else ""

@@ -15,7 +15,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from condgen.base.errors import UserError
-from condgen.tracking import address
+from condgen.tracking import address, location
+from condgen.tracking.address import SQLITE
 
 CHAMPION = "champion"
 
@@ -108,5 +109,8 @@ def fetch(model: str) -> Path:
         raise UserError(f"{model} cannot be fetched from {uri}: {why}") from None
     found = next(iter(sorted(folder.rglob("model.safetensors"))), None)
     if found is None:
+        path = Path(uri.removeprefix(SQLITE))
+        if uri.startswith(SQLITE) and (old := location.moved_from(path)) is not None:
+            raise UserError(f"{model} is not in {old}, where {path} keeps its artifacts: {location.HINT}")
         raise UserError(f"{model} holds no model.safetensors: it is not a model of condgen")
     return found.parent

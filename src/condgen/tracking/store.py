@@ -1,5 +1,6 @@
 """The MLflow store: opening it, and what is asked of it."""
 
+import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +11,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from pandas import DataFrame
 
+from condgen.base import files
 from condgen.base.errors import UserError, without_secrets
 from condgen.base.pipeline import root
-from condgen.tracking import address, views
+from condgen.tracking import address, location, views
 from condgen.tracking.address import SQLITE
 
 # Columns of metrics, but for times: a run of a training stage alone has nothing else.
@@ -53,11 +55,16 @@ def connect(uri: str, name: str) -> Store:
     folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else root()
     if not folder.is_dir():  # MLflow would try for minutes
         raise FileNotFoundError(f"{folder} does not exist")
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
+        _create(path)
+        if (old := location.moved_from(path)) is not None:
+            raise UserError(f"{path} keeps its artifacts in {old}, not beside it: {location.HINT}")
     server = uri.startswith(("http://", "https://", "databricks"))
     client = MlflowClient(uri, uri)
     found = client.get_experiment_by_name(name)
     if found is None:
-        artifacts = None if server else (folder / "mlartifacts").as_uri()
+        artifacts = None if server else (folder / location.ARTIFACTS).as_uri()
         found = client.get_experiment(client.create_experiment(name, artifacts))
     if views.RESULTS not in found.tags:
         for key, value in views.tags(found.experiment_id, int(time.time() * 1000)).items():
@@ -65,6 +72,25 @@ def connect(uri: str, name: str) -> Store:
     if found.lifecycle_stage == "deleted":  # in the UI; its name cannot be given to another
         client.restore_experiment(found.experiment_id)
     return Store(uri, client, found.experiment_id)
+
+
+def _create(path: Path) -> None:
+    """Makes a data base with MLflow's tables, whole or not at all.
+
+    MLflow makes them by hundreds of statements. Killed in between, it could never use the file again.
+    """
+    if not _empty(path):
+        return
+    files.sweep(path.parent)
+    with tempfile.TemporaryDirectory(prefix=files.unfinished(path.name), dir=path.parent) as folder:
+        made = Path(folder, path.name)
+        MlflowClient(f"{SQLITE}{made}").search_experiments(max_results=1)
+        if _empty(path):  # another checkout that uses this file may have been quicker
+            made.replace(path)
+
+
+def _empty(path: Path) -> bool:
+    return not path.exists() or (path.is_file() and not path.stat().st_size)
 
 
 def existing() -> Store:

@@ -57,8 +57,10 @@ class Checkpoint:
         self._failed = False
         for old in self.path.parent.glob("*-*"):
             try:
-                if time.time() - old.stat().st_mtime > KEEP_DAYS * 86_400:
+                # Not its own, which it is about to read: the clock may be wrong.
+                if old != self.path and time.time() - old.stat().st_mtime > KEEP_DAYS * 86_400:
                     old.unlink()
+                    self._say(f"{old}, a training that was not finished in {KEEP_DAYS} days, was deleted")
             except OSError:
                 pass  # another process deleted it
 
