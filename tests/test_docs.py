@@ -113,6 +113,7 @@ def test_every_command_that_is_shown_can_be_parsed(pages):
         "compare",
         "recipe",
         "ladder",
+        "sweep",
         "trace",
         "deliver",
         "relocate",

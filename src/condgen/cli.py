@@ -85,6 +85,13 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--png", type=_png, metavar="FILE", help="draw the table")
     c.set_defaults(run=ladder)
 
+    c = commands.add_parser("sweep", help="run many experiments, searched by Ray Tune")
+    c.add_argument("file", type=Path, help="such as sweeps/lr.yaml")
+    c.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster; default: this machine alone")
+    c.add_argument("--dry-run", action="store_true", help="only list the trials")
+    c.add_argument("--resume", action="store_true", help="go on with a sweep that was stopped")
+    c.set_defaults(run=sweep)
+
     c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
     c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
     c.set_defaults(run=trace)
@@ -228,6 +235,23 @@ def ladder(arguments: argparse.Namespace) -> None:
         files.write(arguments.csv, climb.as_csv(rungs).encode())
     if arguments.png:
         figures.ladder(arguments.png, rungs)
+
+
+def sweep(arguments: argparse.Namespace) -> None:
+    """Runs the trials and prints their table; status 1 if one failed."""
+    from condgen.sweeps import plan, search
+
+    a = arguments
+    found = plan.read(a.file)
+    if a.dry_run:
+        print(plan.listed(found, a.file))
+        return
+    trials = search.run(a.file, found, a.address, a.resume, lambda line: print(line, flush=True))
+    print(search.text(trials, found, a.address is not None))
+    print(search.page(a.file.stem))
+    failed = sum(trial.failed for trial in trials)
+    if failed:
+        raise UserError(f"{failed} of {len(trials)} trials failed")
 
 
 def trace(arguments: argparse.Namespace) -> None:

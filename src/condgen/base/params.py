@@ -38,22 +38,22 @@ class _Whole(Top):
 def read(section: type[Section], path: str | Path = PATH) -> Any:
     """One section of params.yaml as an instance of `section`. Raises UserError."""
     name = section.section
-    return getattr(_validate(_model(BaseModel, [section]), load(path), path), name)
+    return getattr(validate(_model(BaseModel, [section]), load(path), path), name)
 
 
 def read_seed(path: str | Path = PATH) -> int:
     """The top-level `seed`, 0 <= seed < 2^32. Raises UserError."""
-    return _validate(Top, load(path), path).seed
+    return validate(Top, load(path), path).seed
 
 
 def read_threads(path: str | Path = PATH) -> int:
     """The top-level `threads`, 1 to 1024. Raises UserError."""
-    return _validate(Top, load(path), path).threads
+    return validate(Top, load(path), path).threads
 
 
 def check(content: dict[str, Any], path: str | Path, sections: list[type[Section]]) -> None:
     """Raises UserError unless the content is `Top` and exactly these sections, all of them valid."""
-    _validate(_model(_Whole, sections), content, path)
+    validate(_model(_Whole, sections), content, path)
 
 
 def flat(path: str | Path = PATH) -> dict[str, Any]:
@@ -70,6 +70,11 @@ def dotted(content: dict[str, Any]) -> dict[str, Any]:
         else:
             items[str(key)] = value
     return items
+
+
+def as_text(value: Any) -> str:
+    """A value as DVC's -S takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -123,7 +128,8 @@ def _model(base: type[BaseModel], sections: list[type[Section]]) -> type[BaseMod
     return create_model("Params", __base__=base, **fields)
 
 
-def _validate(model: type[BaseModel], content: dict[str, Any], path: str | Path) -> Any:
+def validate(model: type[BaseModel], content: dict[str, Any], path: str | Path) -> Any:
+    """The content as an instance of a pydantic model. Raises UserError, one line."""
     try:
         return model.model_validate(content)
     except ValidationError as error:

@@ -93,7 +93,7 @@ def checked(values: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 def command(name: str, values: Mapping[str, Any], *options: str) -> list[str]:
     """The `dvc exp run` that runs the values as experiment `name`, beside the workspace and not in it."""
-    sets = [word for key, value in values.items() for word in ("-S", f"{key}={_text(value)}")]
+    sets = [word for key, value in values.items() for word in ("-S", f"{key}={params.as_text(value)}")]
     return ["dvc", "exp", "run", *options, "-n", name, *sets]
 
 
@@ -125,7 +125,3 @@ def _load(name: str) -> dict[str, Any]:
             raise UserError(f"{FOLDER}/ is missing: run from a checkout of condgen")
         raise UserError(f"there is no recipe {name}: {FOLDER} has {', '.join(named()) or 'none'}")
     return params.load(f"{FOLDER}/{name}.yaml")
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

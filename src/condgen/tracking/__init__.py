@@ -188,6 +188,9 @@ def stage(name: str) -> Iterator[Run]:
         run.images()
         run.wrote(pipeline.outs(spec))
         status = "FINISHED"
+    except KeyboardInterrupt:
+        error = provenance.why_stopped()
+        raise
     except Exception as raised:
         status, error = "FAILED", address.line(raised)
         raise

@@ -24,6 +24,7 @@ def tags() -> dict[str, str]:
         "execution": process.execution(),
         "changed": _changed_params(baseline),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "sweep": os.environ.get("CONDGEN_SWEEP", ""),
         "git.branch": _git("symbolic-ref", "--short", "HEAD"),  # none in an experiment: HEAD is detached
         "git.changed": ", ".join(changed)[:MOST],
         "git.commit": baseline,
@@ -34,6 +35,14 @@ def tags() -> dict[str, str]:
         "mlflow.user": psutil.Process().username(),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def why_stopped() -> str | None:
+    """What a sweep says of why it ended this stage, or None."""
+    try:
+        return Path(os.environ["CONDGEN_STOPPED"]).read_text(encoding="utf-8")
+    except (KeyError, OSError, UnicodeDecodeError):
+        return None
 
 
 def name(tags: Mapping[str, str]) -> str:

@@ -1,0 +1,203 @@
+"""Ray Tune runs a sweep's trials, on this machine or on a cluster, and chooses what is tried next."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from condgen.base import pipeline
+from condgen.base.errors import UserError, without_secrets
+from condgen.sweeps import plan
+from condgen.sweeps.trial import Home, Trial, git
+from condgen.tracking import address
+
+STATES = ".dvc/tmp/sweeps"  # what Ray keeps of a sweep, to go on with it
+ATTEMPTS = 3  # of a trial whose machine or process dies
+EXTRA = "pip install -c constraints.txt -e '.[sweep]'"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial at its end: its experiment, values, the metric, or why there is none."""
+
+    name: str
+    values: plan.Values
+    metric: float | None
+    why: str
+    failed: bool
+
+
+def home(name: str, cluster: bool) -> Home:
+    """Where the trials of a sweep come from and go. Raises UserError if results could be lost.
+
+    On this machine: this repository, its cache and its MLflow store. On a cluster: the git remote origin, the
+    DVC remote and the tracking server, which every machine can reach.
+    """
+    root = pipeline.root()
+    if git("status", "--porcelain", "--untracked-files=no", cwd=root):
+        raise UserError("there are changes that are not committed: commit them, trials run the commit")
+    commit, uri = git("rev-parse", "HEAD", cwd=root), address.address()
+    if not cluster:
+        here = {"MLFLOW_TRACKING_URI": uri} if uri.startswith(address.SQLITE) else {}
+        mirror = os.environ.get("MNIST_MIRROR", "")
+        if mirror and (root / mirror).is_dir():
+            here["MNIST_MIRROR"] = str((root / mirror).resolve())  # a clone is somewhere else
+        cache, folder = root / _dvc("cache", "dir"), root / STATES / f"{name}-trials"
+        return Home(name, str(root), commit, str(cache), str(folder), here)
+    if uri.startswith(address.SQLITE):
+        raise UserError("MLFLOW_TRACKING_URI must name a server that every machine of the cluster reaches")
+    if not _dvc("config", "core.remote"):
+        raise UserError("there is no default DVC remote, to which trials could push: 'dvc remote add -d'")
+    origin = git("remote", "get-url", "origin", cwd=root)
+    if not git("branch", "--remotes", "--contains", commit, cwd=root):
+        raise UserError(f"origin lacks the commit {commit[:7]}: 'git push'")
+    # Every machine has logins of its own.
+    there = {"MLFLOW_TRACKING_URI": without_secrets(uri)}
+    return Home(name, without_secrets(origin), commit, None, None, there)
+
+
+def _dvc(*words: str) -> str:
+    """What a DVC command prints; nothing if it fails."""
+    try:
+        done = subprocess.run(
+            ["dvc", *words], cwd=pipeline.root(), capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise UserError("dvc is not installed, or not on the PATH: activate the environment") from None
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def run(
+    path: Path, sweep: plan.Sweep, at: str | None, resume: bool, say: Callable[[str], None]
+) -> list[Ended]:
+    """Runs the sweep in the file `path`; returns its trials, the best first. at: a cluster's address.
+
+    say: gets a line for each trial that ends. Raises UserError.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    # What a trial says after an epoch, and at its end, are different numbers.
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+    try:
+        import ray
+        from ray import tune
+    except ImportError:
+        raise UserError(f"Ray is not installed: {EXTRA}") from None
+    from condgen.sweeps.actor import Actor, Lines
+
+    of, state = home(path.stem, at is not None), pipeline.root() / STATES
+    if (state / path.stem).exists() != resume:
+        hint = "--resume goes on with it" if not resume else "without --resume it begins"
+        raise UserError(f"the sweep {path.stem} was {'not ' if resume else ''}begun: {hint}")
+    ray.init(
+        address=at,
+        log_to_driver=False,
+        logging_level="ERROR",
+        **({} if at else {"num_cpus": sweep.at_once * sweep.cpus, "include_dashboard": False}),
+    )
+    try:
+        needs = {"CPU": sweep.cpus, **({"GPU": sweep.gpus} if sweep.gpus else {})}
+        actor = tune.with_resources(tune.with_parameters(Actor, home=of, sweep=sweep), needs)
+        if resume:
+            tuner = tune.Tuner.restore(str(state / path.stem), actor, resume_errored=True)
+        else:
+            tuner = tune.Tuner(
+                actor,
+                param_space=_space(sweep, path),
+                tune_config=_configuration(sweep),
+                run_config=tune.RunConfig(
+                    name=path.stem,
+                    storage_path=str(state),
+                    failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
+                    callbacks=[Lines(say, of.sweep, sweep.metric, plan.count(sweep, path))],
+                    verbose=0,
+                ),
+            )
+        return _ended(tuner.fit(), of, sweep)
+    finally:
+        ray.shutdown()
+
+
+def _space(sweep: plan.Sweep, path: Path) -> dict[str, Any]:
+    """Ray's search space; for a list of settings, the settings themselves."""
+    from ray import tune
+
+    if sweep.search != "tpe":
+        return {"values": tune.grid_search(plan.settings(sweep, path))}
+    found: dict[str, Any] = {}
+    for name, choices in sweep.vary.items():
+        if not isinstance(choices, plan.Range):
+            found[name] = tune.choice(choices)
+        elif choices.whole:
+            whole = tune.lograndint if choices.log else tune.randint
+            found[name] = whole(int(choices.low), int(choices.high) + 1)
+        else:
+            found[name] = (tune.loguniform if choices.log else tune.uniform)(choices.low, choices.high)
+    return {"values": plan.fixed(sweep, path) | found}
+
+
+def _configuration(sweep: plan.Sweep) -> Any:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    scheduler = sweep.stop and ASHAScheduler(
+        time_attr="epoch",
+        metric="number",
+        mode=sweep.stop.direction,
+        max_t=100_000,  # epochs: the parameters say when a training ends
+        grace_period=sweep.stop.grace,
+        reduction_factor=sweep.stop.factor,
+    )
+    return tune.TuneConfig(
+        search_alg=OptunaSearch(metric="metric", mode=sweep.direction, seed=sweep.search_seed)
+        if sweep.search == "tpe"
+        else None,
+        num_samples=(sweep.trials or 1) if sweep.search == "tpe" else 1,
+        max_concurrent_trials=sweep.at_once,
+        scheduler=scheduler,
+    )
+
+
+def _ended(results: Any, of: Home, sweep: plan.Sweep) -> list[Ended]:
+    found = {}
+    for result in results:
+        numbers, values = result.metrics or {}, (result.config or {}).get("values", {})
+        why = numbers.get("failed") or (str(result.error).strip().splitlines()[-1] if result.error else "")
+        metric, name = numbers.get("metric"), name_of(of.sweep, values)
+        found[name] = Ended(name, values, metric, without_secrets(why or "stopped early"), bool(why))
+    sign = 1 if sweep.direction == "min" else -1
+    return sorted(found.values(), key=lambda t: (t.metric is None, sign * (t.metric or 0), t.name))
+
+
+def name_of(sweep: str, values: plan.Values) -> str:
+    """A trial's experiment: the sweep's name, and a hash of the values."""
+    return f"{sweep}-{plan.digest(values)}"
+
+
+def begin(of: Home, values: plan.Values, folder: str) -> Trial:
+    """Starts a trial. folder: for it alone, where the home has no folder for all."""
+    name = name_of(of.sweep, values)
+    return Trial(of, name, values, Path(of.folder, name) if of.folder else Path(folder))
+
+
+def text(trials: list[Ended], sweep: plan.Sweep, cluster: bool) -> str:
+    """The table of trials, best first, and the command that applies the best one."""
+    every = [t.values for t in trials]
+    lines = [f"{'experiment':24}  {sweep.metric:>28}  what was set"]
+    for t in trials:
+        shown = f"{t.metric:.5g}" if t.metric is not None else t.why
+        lines.append(f"{t.name:24}  {shown:>28}  {plan.described(t.values, every)}")
+    if trials and trials[0].metric is not None:
+        best = trials[0].name
+        pull = f"dvc exp pull origin {best} && " if cluster else ""
+        lines.append(f"best: {best}: {pull}dvc exp apply {best}")
+    return "\n".join(lines)
+
+
+def page(sweep: str) -> str:
+    """The address of the sweep's runs in the MLflow UI that `make ui` starts, or the server's."""
+    server = without_secrets(address.address())
+    base = "http://127.0.0.1:5000" if server.startswith(address.SQLITE) else server
+    return f"{base}/#/experiments/1/runs?searchFilter=tags.sweep%20%3D%20%27{sweep}%27"

@@ -1,0 +1,237 @@
+"""One trial of a sweep: a DVC experiment, run in a fresh clone of the commit that the sweep started from.
+
+What is at home already is not made again: a finished trial is only read, and a stage with the same inputs
+comes from DVC's run cache. The commit goes home last, so an experiment that is there is whole.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from condgen.base.errors import UserError, without_secrets
+from condgen.base.params import as_text
+from condgen.tracking import journal
+
+RESULTS = "data/metrics/evaluate.json"
+PATIENCE = 15 * 60  # seconds that MLflow, the remote and git may be down at the end of a trial
+STOP_SECONDS = 60  # that a stage which is told to stop has for the end of its run
+ATTEMPT_SECONDS = 10  # between two attempts
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where trials come from and their results go: plain values, which Ray sends to other machines.
+
+    Attributes:
+        sweep: its name.
+        git: a repository's path or address, where the commit is and the experiments go.
+        commit: 40 hexadecimal digits.
+        cache: DVC's cache if all trials run on this machine; None: they pull from and push to the DVC remote.
+        folder: for the trials' clones and logs if they run on this machine; None: where Ray puts them.
+        environment: variables that the stages get: where MLflow is, without a login.
+    """
+
+    sweep: str
+    git: str
+    commit: str
+    cache: str | None
+    folder: str | None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def finished(self, name: str) -> str | None:
+        """A finished trial's reference, or None. Raises UserError if git cannot be reached."""
+        ref = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/{name}"
+        return ref if git("ls-remote", self.git, ref) else None
+
+
+class Trial:
+    """A trial that is running, or that was finished before.
+
+    name: of its experiment. folder: of this trial alone; at its end log.txt is left there.
+    """
+
+    def __init__(self, home: Home, name: str, values: Mapping[str, Any], folder: Path):
+        self.home, self.name, self.values = home, name, values
+        self.clone, self.log, self.stopped = folder / "clone", folder / "log.txt", folder / "stopped.txt"
+        self.seen: dict[str, int] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._clear()
+        self.ref = home.finished(name)
+        if self.ref is None:
+            self._begin()
+
+    def _clear(self) -> None:
+        """Ends what an attempt that was killed left running, and keeps what its stages said."""
+        if self.clone.exists():
+            for process in psutil.process_iter():
+                if _inside(process, self.clone):
+                    _kill(process)
+            self._deliver()
+            shutil.rmtree(self.clone)
+
+    def _begin(self) -> None:
+        git("clone", "--quiet", "--no-checkout", self.home.git, str(self.clone))
+        git("checkout", "--quiet", "--detach", self.home.commit, cwd=self.clone)
+        words = ["dvc", "exp", "run", "--name", self.name]
+        if self.home.cache:
+            call(["dvc", "cache", "dir", "--local", self.home.cache], self.clone, self.log, self.environment)
+        else:
+            words.append("--pull")
+        words += [
+            word for key, value in self.values.items() for word in ("--set-param", f"{key}={as_text(value)}")
+        ]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                words, cwd=self.clone, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
+            )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of DVC and the stages: `python` must be this one, and the package the clone's."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        own = {
+            "PATH": path,
+            "PYTHONPATH": str(self.clone / "src"),
+            "CONDGEN_SWEEP": self.home.sweep,
+            "CONDGEN_STOPPED": str(self.stopped),
+        }
+        return {**os.environ, **self.home.environment, **own}
+
+    def running(self) -> bool:
+        """Whether the experiment is still being run."""
+        return self.process is not None and self.process.poll() is None
+
+    def epochs(self, number: str) -> Iterator[tuple[int, float]]:
+        """(epoch, value) of a stage's number, "train_cvae.val_loss", as far as they are new."""
+        stage, _, key = number.partition(".")
+        for folder in journal.waiting(self.clone / journal.OUTBOX):
+            events = journal.events(folder)
+            if not events or events[0].get("stage") != stage:
+                continue
+            for event in events:
+                for name, value, step in event.get("values", []) if event["do"] == "metrics" else []:
+                    if name == key and step > self.seen.get(number, 0):
+                        self.seen[number] = step
+                        yield step, value
+
+    def stop(self, why: str) -> None:
+        """Ends the stage that runs by SIGTERM; its run in MLflow says why. The results are not kept."""
+        if self.running():
+            self.stopped.write_text(why, encoding="utf-8")
+            found = psutil.Process(self.process.pid).children(recursive=True)
+            for process in found:
+                if any(word.startswith("stages/") for word in _words(process)):
+                    process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                for process in [*found, psutil.Process(self.process.pid)]:
+                    _kill(process)
+        if self.clone.exists():
+            self._deliver()
+            shutil.rmtree(self.clone, ignore_errors=True)
+
+    def finish(self) -> dict[str, Any]:
+        """Sends all results home; returns those of evaluate.json. Raises UserError if the trial failed."""
+        if self.ref is not None:
+            return self._read(self.ref)
+        assert self.process is not None, "begun or finished before"
+        if self.process.wait():
+            raise UserError(f"{self.name} failed: {last_line(self.log)} (all of it is in {self.log})")
+        results = json.loads((self.clone / RESULTS).read_text(encoding="utf-8"))
+        self._deliver()
+        if not self.home.cache:
+            persist(["dvc", "push", "--run-cache"], self.clone, self.log, self.environment)
+        words = ["dvc", "exp", "push", "--no-cache", self.home.git, self.name]
+        persist(words, self.clone, self.log, self.environment, unless=lambda: self.home.finished(self.name))
+        shutil.rmtree(self.clone)
+        return results
+
+    def _deliver(self) -> None:
+        """What MLflow could not take while the stages ran."""
+        if journal.waiting(self.clone / journal.OUTBOX):
+            words = [sys.executable, "-m", "condgen", "deliver"]
+            persist(words, self.clone, self.log, self.environment)
+
+    def _read(self, ref: str) -> dict[str, Any]:
+        git("init", "--quiet", str(self.clone))
+        git("fetch", "--quiet", "--depth", "1", self.home.git, ref, cwd=self.clone)
+        results = json.loads(git("show", f"FETCH_HEAD:{RESULTS}", cwd=self.clone))
+        shutil.rmtree(self.clone)
+        return results
+
+
+def git(*words: str, cwd: Path | None = None) -> str:
+    """What a git command prints. Raises UserError with git's last line."""
+    done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no message"]
+        raise UserError(f"git {words[0]}: {without_secrets(said[-1])}")
+    return done.stdout.strip()
+
+
+def call(words: list[str], cwd: Path, log: Path, environment: Mapping[str, str]) -> None:
+    """Runs a command; its output goes to the log. Raises UserError if it fails."""
+    with open(log, "ab") as file:
+        done = subprocess.run(
+            words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, check=False
+        )
+    if done.returncode:
+        raise UserError(f"'{' '.join(words[:3])}' failed: {last_line(log)} (all of it is in {log})")
+
+
+def persist(
+    words: list[str], cwd: Path, log: Path, environment: Mapping[str, str], unless: Any = None
+) -> None:
+    """Runs a command until it works, for at most PATIENCE seconds: a server may be down for a while.
+
+    unless: whether it is needless by now, because another attempt of the trial was first.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call(words, cwd, log, environment)
+        except UserError:
+            if unless is not None and unless():
+                return None
+            if time.monotonic() > until:
+                raise
+        time.sleep(ATTEMPT_SECONDS)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something, without logins."""
+    lines = [line for line in re.split(r"[\r\n]+", log.read_text(errors="replace")) if line.strip()]
+    return without_secrets(lines[-1].strip())[:300] if lines else "no message"
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _inside(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(folder)
+    except psutil.Error:
+        return False
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.Error:
+        pass
