@@ -43,7 +43,7 @@ def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, c
     assert (checkout / "42.png").is_file()
     assert files.read_json("set/dataset.json")["model"] == "cvae"
     for name in ("no such thing", "x" * 10_000, "a `back` tick's"):
-        with pytest.raises(SystemExit, match="condgen: .* is neither a file nor the id or name of a run"):
+        with pytest.raises(SystemExit, match=r"condgen: .* is neither a file nor the id or name of a run"):
             main(["trace", name])
     with pytest.raises(SystemExit, match="condgen: models:/condgen-none/1 cannot be fetched"):
         main(["draw", "4", "--model", "models:/condgen-none/1", "--out", "4.png"])

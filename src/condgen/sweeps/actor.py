@@ -16,7 +16,7 @@ POLL_SECONDS = 0.5
 class Actor(tune.Trainable):
     """A trial in a process of Ray's: each step is an epoch of the stage that can be stopped, or the whole."""
 
-    def setup(self, config: dict[str, Any], home: Home, sweep: plan.Sweep) -> None:
+    def setup(self, config: dict[str, Any], home: Home, sweep: plan.Sweep) -> None:  # type: ignore[override]
         """Starts the experiment."""
         self.sweep = sweep
         self.trial = search.begin(home, config["values"], self.logdir)

@@ -1,5 +1,6 @@
 """Ray Tune runs a sweep's trials, on this machine or on a cluster, and chooses what is tried next."""
 
+import logging
 import os
 import subprocess
 from collections.abc import Callable
@@ -90,12 +91,8 @@ def run(
     if (state / path.stem).exists() != resume:
         hint = "--resume goes on with it" if not resume else "without --resume it begins"
         raise UserError(f"the sweep {path.stem} was {'not ' if resume else ''}begun: {hint}")
-    ray.init(
-        address=at,
-        log_to_driver=False,
-        logging_level="ERROR",
-        **({} if at else {"num_cpus": sweep.at_once * sweep.cpus, "include_dashboard": False}),
-    )
+    here: dict[str, Any] = {} if at else {"num_cpus": sweep.at_once * sweep.cpus, "include_dashboard": False}
+    ray.init(address=at, log_to_driver=False, logging_level=logging.ERROR, **here)
     try:
         needs = {"CPU": sweep.cpus, **({"GPU": sweep.gpus} if sweep.gpus else {})}
         actor = tune.with_resources(tune.with_parameters(Actor, home=of, sweep=sweep), needs)
@@ -142,13 +139,17 @@ def _configuration(sweep: plan.Sweep) -> Any:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    scheduler = sweep.stop and ASHAScheduler(
-        time_attr="epoch",
-        metric="number",
-        mode=sweep.stop.direction,
-        max_t=100_000,  # epochs: the parameters say when a training ends
-        grace_period=sweep.stop.grace,
-        reduction_factor=sweep.stop.factor,
+    scheduler = (
+        None
+        if sweep.stop is None
+        else ASHAScheduler(
+            time_attr="epoch",
+            metric="number",
+            mode=sweep.stop.direction,
+            max_t=100_000,  # epochs: the parameters say when a training ends
+            grace_period=sweep.stop.grace,
+            reduction_factor=sweep.stop.factor,
+        )
     )
     return tune.TuneConfig(
         search_alg=OptunaSearch(metric="metric", mode=sweep.direction, seed=sweep.search_seed)

@@ -127,16 +127,17 @@ class Trial:
 
     def stop(self, why: str) -> None:
         """Ends the stage that runs by SIGTERM; its run in MLflow says why. The results are not kept."""
-        if self.running():
+        if self.process is not None and self.process.poll() is None:
             self.stopped.write_text(why, encoding="utf-8")
-            found = psutil.Process(self.process.pid).children(recursive=True)
+            dvc = psutil.Process(self.process.pid)
+            found = dvc.children(recursive=True)
             for process in found:
                 if any(word.startswith("stages/") for word in _words(process)):
                     process.terminate()
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                for process in [*found, psutil.Process(self.process.pid)]:
+                for process in [*found, dvc]:
                     _kill(process)
         if self.clone.exists():
             self._deliver()
