@@ -123,7 +123,7 @@ def test_subpackages_import_only_what_they_may(root):
     # MLflow stores the file of the served model: tracking passes it on, and imports its signature.
     assert wrong == {"tracking/delivery.py": {"sampling"}}
     rooms = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
-    assert rooms == {*ARROWS, "experiments"}
+    assert rooms == {*ARROWS, "experiments", "sweeps"}
 
 
 def test_models_import_no_training_yaml_plots_or_mlflow(root):

@@ -152,7 +152,7 @@ def nearly_right(draw, content):
         if not isinstance(section, dict) or draw(st.integers(0, 9)) == 0:
             content[name] = draw(ANYTHING)
             continue
-        key = draw(st.sampled_from([*sorted(section), "lr"]) | WORD)
+        key = draw(st.sampled_from([*sorted(section, key=str), "lr"]) | WORD)
         if draw(st.integers(0, 9)) == 0:
             section.pop(key, None)
         else:
@@ -189,7 +189,7 @@ def test_a_number_is_read_in_either_notation(folder, rate):
     for text in (repr(rate), f"{rate:e}"):
         path.write_text(
             f"classifier: {{seed: 0, epochs: 1, batch_size: 1, "
-            f"lr: {text}, channels: 1, features: 1, dropout: 0.0}}"
+            f"lr: {text}, channels: 1, features: 1, dropout: 0.0, shift: 0}}"
         )
         assert params.read(SECTIONS["classifier"], path).lr == float(text)
 

@@ -20,7 +20,9 @@ from condgen.sampling import generator
 
 SPEC = Spec(classes=("bar", "dot", "rare one"), side=16, channels=1)
 PATTERNS = (torch.rand(3, 256, generator=torch.Generator().manual_seed(0)) > 0.7).float() * 0.8
-P = ClassifierParams(seed=0, epochs=12, batch_size=10, lr=0.003, channels=8, features=16, dropout=0.0)
+P = ClassifierParams(
+    seed=0, epochs=12, batch_size=10, lr=0.003, channels=8, features=16, dropout=0.0, shift=0
+)
 
 
 def images(counts, seed):
