@@ -301,6 +301,7 @@ def test_compare_puts_the_experiments_into_one_table(experimented):
         (experimented.path / name).unlink()
 
 
+@pytest.mark.slow
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(experimented):
     """Although the virtual environment's editable install points at another checkout."""
     experimented.run("git", "checkout", "-q", ".")
