@@ -117,7 +117,8 @@ def reason(outcomes: Collection[tuple[str, str]], measured: bool = True) -> str:
     met, refuted = ({space for found, space in outcomes if found == one} for one in ("met", "refuted"))
     if met and refuted:
         where = [f"{one} in {' and '.join(sorted(at))}" for one, at in (("met", met), ("refuted", refuted))]
-        return "the measures disagree" + (f": {', '.join(where)}" if all(met | refuted) else "")
+        tells = all(met | refuted) and not met & refuted  # the spaces disagree, each agrees with itself
+        return "the measures disagree" + (f": {', '.join(where)}" if tells else "")
     return "intervals overlap" if measured else "not all was measured"
 
 
