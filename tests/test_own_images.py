@@ -77,6 +77,8 @@ def test_three_classes_in_colour_are_trained_drawn_measured_and_reported(
     real = measured["real"].values["class_accuracy"]
     assert (real.value, real.n) == (accuracy, len(split.test)), "of images that the classifier never saw"
 
+    for m in measured.values():
+        assert m.values["coverage_second"].n == len(split.test)
     bounds = dict.fromkeys(suite.BOUND_KEYS, 1.0) | {f"{key}_interval": [0.0, 2.0] for key in suite.BOUNDS}
     costs = {name: dict.fromkeys(suite.COSTS, 1) for name in MODELS}
     bits = {suite.BITS: bits_per_dimension(-1.0, SHAPES)}

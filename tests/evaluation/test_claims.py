@@ -62,7 +62,8 @@ def test_a_verdict_says_which_kind_of_measure_disagrees():
 
 def test_diversity_is_judged_in_features_and_in_a_space_that_nobody_trained():
     for claim in claims.CLAIMS[1:3]:
-        assert {c.space for c in claim.comparisons} == {"features", "pixels"}
+        spaces = {c.space for c in claim.comparisons}
+        assert spaces == {"features", "another classifier's features", "pixels"}
 
 
 def test_a_metric_serves_one_claim_of_the_two_models():
@@ -80,12 +81,15 @@ def test_every_comparison_names_a_metric_with_intervals_and_known_sets():
 
 
 STEADY = {"picture_change": (0.01, 0.02), "reading_change": (0.0, 0.01), "class_accuracy": (0.98, 0.99),
-          "label_share": (0.6, 0.7), "coverage": (0.2, 0.3), "coverage_pixels": (0.3, 0.4),
+          "label_share": (0.6, 0.7), "coverage": (0.2, 0.3), "coverage_second": (0.2, 0.3),
+        "coverage_pixels": (0.3, 0.4),
           "pairwise_ssim_interior": (0.6, 0.7), "pairwise_distance": (1, 2)}  # fmt: skip
 LIVELY = {"picture_change": (0.1, 0.2), "reading_change": (0.2, 0.3), "class_accuracy": (0.8, 0.9),
-          "label_share": (0.3, 0.4), "coverage": (0.5, 0.6), "coverage_pixels": (0.5, 0.6),
+          "label_share": (0.3, 0.4), "coverage": (0.5, 0.6), "coverage_second": (0.5, 0.6),
+        "coverage_pixels": (0.5, 0.6),
           "pairwise_ssim_interior": (0.3, 0.4), "pairwise_distance": (3, 4)}  # fmt: skip
-REAL = {"coverage": (0.9, 0.95), "coverage_pixels": (0.9, 0.95), "pairwise_ssim_interior": (0.2, 0.25),
+REAL = {"coverage": (0.9, 0.95), "coverage_second": (0.9, 0.95),
+        "coverage_pixels": (0.9, 0.95), "pairwise_ssim_interior": (0.2, 0.25),
         "pairwise_distance": (5, 6)}  # fmt: skip
 TRAINED = {
     "cvae": {"class_accuracy": 0.98, "epochs": 25},
@@ -104,7 +108,8 @@ def test_made_up_models_are_judged_as_a_reader_would():
 
 
 @pytest.mark.parametrize(
-    "metric", ["coverage", "pairwise_distance", "coverage_pixels", "pairwise_ssim_interior"]
+    "metric",
+    ["coverage", "pairwise_distance", "coverage_second", "coverage_pixels", "pairwise_ssim_interior"],
 )
 def test_a_verdict_on_diversity_that_does_not_survive_one_measure_is_open(metric):
     other = LIVELY | {metric: STEADY[metric]}

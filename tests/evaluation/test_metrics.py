@@ -298,6 +298,8 @@ def test_every_number_of_a_set_is_in_the_catalog(split, gen):
     elsewhere = {
         "gan_train",
         "parzen_log_likelihood",
+        "recall_second",
+        "coverage_second",
         "authenticity",
         *(m.key for m in catalog.METRICS if m.group in ("stability", "cost")),
     }
@@ -380,6 +382,16 @@ def test_the_kinds_of_measures_can_disagree(split):
     assert values["recall"].value < 0.05
     assert values["coverage_pixels"].value > 0.8
     assert values["recall_pixels"].value > 0.8
+
+
+def test_another_classifier_may_see_what_the_judge_does_not(split):
+    """The same images, in a space where the drawn ones are one point, and in one where they are real."""
+    x, real = split.test.x[:400], split.test.x[400:900]
+    apart = metrics.in_another_space(lambda at: at * (len(at) > 400) + (len(at) <= 400), x, real, "second")
+    alike = metrics.in_another_space(lambda at: at, x, real, "second")
+    assert apart["coverage_second"].value < 0.05
+    assert alike["coverage_second"].value > 0.8
+    assert alike["coverage_second"].n == 500
 
 
 def test_k_and_n_stand_beside_what_depends_on_them():

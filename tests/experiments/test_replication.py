@@ -8,12 +8,15 @@ from condgen.evaluation import claims
 from condgen.experiments import replication
 
 STEADY = {"picture_change": 0.01, "reading_change": 0.005, "class_accuracy": 0.99, "label_share": 0.7,
-          "coverage": 0.2, "coverage_pixels": 0.3, "pairwise_ssim_interior": 0.6, "pairwise_distance": 1.0,
+          "coverage": 0.2, "coverage_second": 0.2,
+        "coverage_pixels": 0.3, "pairwise_ssim_interior": 0.6, "pairwise_distance": 1.0,
           "recall": 0.1, "epochs": 25}  # fmt: skip
 LIVELY = {"picture_change": 0.1, "reading_change": 0.2, "class_accuracy": 0.9, "label_share": 0.4,
-          "coverage": 0.5, "coverage_pixels": 0.6, "pairwise_ssim_interior": 0.4, "pairwise_distance": 2.0,
+          "coverage": 0.5, "coverage_second": 0.5,
+        "coverage_pixels": 0.6, "pairwise_ssim_interior": 0.4, "pairwise_distance": 2.0,
           "recall": 0.5, "epochs": 120}  # fmt: skip
-REAL = {"class_accuracy": 0.997, "coverage": 0.9, "coverage_pixels": 0.9, "pairwise_ssim_interior": 0.3,
+REAL = {"class_accuracy": 0.997, "coverage": 0.9, "coverage_second": 0.9,
+        "coverage_pixels": 0.9, "pairwise_ssim_interior": 0.3,
         "pairwise_distance": 3.0}  # fmt: skip
 
 

@@ -55,10 +55,11 @@ CLAIMS = (
     Claim(
         "The CVAE's diversity is bad.",
         "it covers fewer real images than other real images do, and its pictures of a class are more alike, "
-        "both in the classifier's features and in pixels, which nobody trained",
+        "in the features of two classifiers and in pixels, which nobody trained",
         (
             Comparison("coverage", "cvae", "real", "features"),
             Comparison("pairwise_distance", "cvae", "real", "features"),
+            Comparison("coverage_second", "cvae", "real", "another classifier's features"),
             Comparison("coverage_pixels", "cvae", "real", "pixels"),
             Comparison("pairwise_ssim_interior", "real", "cvae", "pixels"),
         ),
@@ -66,10 +67,11 @@ CLAIMS = (
     Claim(
         "The CGAN's diversity is better.",
         "it covers more real images than the CVAE does, and its pictures of a class are less alike, both in "
-        "the classifier's features and in pixels, which nobody trained",
+        "the features of two classifiers and in pixels, which nobody trained",
         (
             Comparison("coverage", "cvae", "cgan", "features"),
             Comparison("pairwise_distance", "cvae", "cgan", "features"),
+            Comparison("coverage_second", "cvae", "cgan", "another classifier's features"),
             Comparison("coverage_pixels", "cvae", "cgan", "pixels"),
             Comparison("pairwise_ssim_interior", "cgan", "cvae", "pixels"),
         ),

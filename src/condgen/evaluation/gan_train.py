@@ -24,6 +24,13 @@ def gan_train(
     samples are unlike real images, or too much alike. The classifier is the judge's network, trained from
     scratch. Raises UserError if training diverged.
     """
+    return correct(classifier_of(p, epochs, drawn, split, progress), split.test)
+
+
+def classifier_of(
+    p: classifier.ClassifierParams, epochs: int, drawn: data.Images, split: data.Split, progress: Progress
+) -> classifier.Classifier:
+    """The judge's network, trained from scratch on these images. Raises UserError if training diverged."""
     p = p.model_copy(update={"epochs": epochs})
     some = data.Images(split.validation.x[:SHOWN], split.validation.y[:SHOWN])
     state = begin(classifier, p, split.spec, p.seed, len(drawn), drawn.x.device)
@@ -31,5 +38,10 @@ def gan_train(
         train(classifier, state, replace(split, train=drawn, validation=some), p, p.seed, progress), progress
     ):
         pass
-    _, logits = classifier.classify(cast(classifier.Classifier, state.trained), split.test.x)
-    return logits.argmax(dim=1) == split.test.y
+    return cast(classifier.Classifier, state.trained)
+
+
+def correct(model: classifier.Classifier, images: data.Images) -> Tensor:
+    """Which of the images are classified correctly: bool `[n]`."""
+    _, logits = classifier.classify(model, images.x)
+    return logits.argmax(dim=1) == images.y

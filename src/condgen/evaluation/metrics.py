@@ -5,7 +5,7 @@ images only. So they are not comparable with published values, which use Incepti
 `catalog.METRICS` has the name of every metric, for the report, the docs and the claims.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +116,18 @@ def neighbourhoods(features: Tensor, reference: Tensor, right: Tensor | None = N
         n = int(right.sum())
         found["precision_as_asked"] = Value(float(precise[right.cpu()].sum()) / max(n, 1), n=n)
     return found
+
+
+def in_another_space(
+    space: Callable[[Tensor], Tensor], x: Tensor, reference: Tensor, name: str
+) -> dict[str, Value]:
+    """recall_NAME and coverage_NAME of at most SOME images each, by the distances in another space.
+
+    space: images `[n, d]` -> their place in it, `[n, f]`. What the judge's features show need not be so in
+    another classifier's, nor in pixels, which nobody trained.
+    """
+    found = neighbourhoods(space(_some(x)), space(_some(reference)))
+    return {f"{key}_{name}": found[key] for key in ("recall", "coverage")}
 
 
 def _share(hits: Tensor) -> Value:
@@ -331,7 +343,6 @@ def measure_images(
     right = logits.argmax(dim=1) == drawn.y
     x, of_class = drawn.x[right], drawn.y[right]
     vendi, vendi_by_class = vendi_score(features[right], of_class, spec.count)
-    pixels = neighbourhoods(_some(drawn.x), _some(reference.x))
     values = {
         "class_accuracy": accuracy,
         "label_share": label_share(drawn.x, drawn.y),
@@ -339,8 +350,7 @@ def measure_images(
         "kernel_distance": kernel_distance(features, real),
         **neighbourhoods(features, real, right),
         "sharpness": sharpness(spec.maps(drawn.x), spec.maps(reference.x)),
-        "recall_pixels": pixels["recall"],
-        "coverage_pixels": pixels["coverage"],
+        **in_another_space(lambda x: x, drawn.x, reference.x, "pixels"),
         "vendi_features_as_asked": vendi,
         "vendi_pixels_as_asked": vendi_score(x, of_class, spec.count)[0],
         "pairwise_ssim_interior": pairwise_ssim(spec.maps(x), of_class),

@@ -13,7 +13,7 @@ from condgen.base.errors import UserError
 from condgen.base.intervals import Value
 from condgen.datasets import data
 from condgen.evaluation import catalog, claims, likelihood, metrics
-from condgen.evaluation.gan_train import gan_train
+from condgen.evaluation.gan_train import classifier_of, correct, gan_train
 from condgen.models import MODELS
 from condgen.models.classifier import Classifier, ClassifierParams, classify
 from condgen.training.progress import Progress
@@ -99,14 +99,15 @@ def measure(
     split: data.Split,
     features_of: Features,
     judge: Classifier,
+    second: Classifier,
     p: ClassifierParams,
     gan_train_epochs: int,
     history: data.Images | None = None,
 ) -> Measured:
     """Measures one set of images against the real test images of `split`.
 
-    history: pictures `[e, n, d]` of the same noise after each epoch, and the n labels; without it, or with
-    one epoch, stability is not measured.
+    second: a classifier that was trained on the images of the set "real". history: pictures `[e, n, d]` of
+    the same noise after each epoch, and the n labels; without it, or with one epoch, there is no stability.
     """
     features, logits = classify(judge, drawn.x)
     values, by_class = metrics.measure_images(
@@ -118,8 +119,11 @@ def measure(
         values["class_accuracy"], by_class["class_accuracy_by_class"] = accuracy
     unseen = features_of.test if name == "real" else features
     values["authenticity"] = metrics.authenticity(unseen, features_of.train)
-    progress = Progress(f"GAN-train on {name}", gan_train_epochs, ClassifierParams.section)
-    right = gan_train(p, gan_train_epochs, drawn, split, progress)
+    values |= metrics.in_another_space(lambda x: classify(second, x)[0], drawn.x, split.test.x, "second")
+    if name == "real":
+        right = correct(second, split.test)
+    else:
+        right = gan_train(p, gan_train_epochs, drawn, split, _progress(name, gan_train_epochs))
     values["gan_train"] = intervals.mean(right.cpu().numpy())
     parzen, error, sigma = likelihood.parzen(drawn.x, split.validation.x, split.test.x)
     values["parzen_log_likelihood"] = parzen
@@ -130,6 +134,10 @@ def measure(
     if history is not None:
         details[claims.EPOCHS] = len(history.x)
     return Measured(len(drawn), values, by_class, details)
+
+
+def _progress(name: str, epochs: int) -> Progress:
+    return Progress(f"GAN-train on {name}", epochs, ClassifierParams.section)
 
 
 def measure_all(
@@ -152,8 +160,13 @@ def measure_all(
         for name, images in {**drawn, "real": split.train}.items()
     }
     features_of = Features(*(classify(judge, part.x)[0] for part in (split.train, split.test)))
+    # A second judge, of another seed: a verdict that depends on the judge is none.
+    other = p.model_copy(update={"seed": (p.seed + 1) % 2**32})
+    second = classifier_of(other, gan_train_epochs, sets["real"], split, _progress("real", gan_train_epochs))
     return {
-        name: measure(name, images, split, features_of, judge, p, gan_train_epochs, histories.get(name))
+        name: measure(
+            name, images, split, features_of, judge, second, p, gan_train_epochs, histories.get(name)
+        )
         for name, images in sets.items()
     }
 
