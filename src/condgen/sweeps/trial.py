@@ -67,6 +67,7 @@ class Trial:
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._clear()
+        self.stopped.unlink(missing_ok=True)
         self.ref = home.finished(name)
         if self.ref is None:
             self._begin()
@@ -83,17 +84,21 @@ class Trial:
     def _begin(self) -> None:
         git("clone", "--quiet", "--no-checkout", self.home.git, str(self.clone))
         git("checkout", "--quiet", "--detach", self.home.commit, cwd=self.clone)
-        words = ["dvc", "exp", "run", "--name", self.name]
+        run = ["dvc", "exp", "run", "--name", self.name]
         if self.home.cache:
-            call(["dvc", "cache", "dir", "--local", self.home.cache], self.clone, self.log, self.environment)
+            for words in (
+                ["dvc", "cache", "dir", "--local", self.home.cache],
+                ["dvc", "checkout", "--quiet", "--allow-missing"],  # one's own images, too
+            ):
+                call(words, self.clone, self.log, self.environment)
         else:
-            words.append("--pull")
-        words += [
+            run.append("--pull")
+        run += [
             word for key, value in self.values.items() for word in ("--set-param", f"{key}={as_text(value)}")
         ]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                words, cwd=self.clone, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
+                run, cwd=self.clone, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
             )
 
     @property
