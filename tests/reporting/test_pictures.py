@@ -1,6 +1,7 @@
 """Pictures show what they should, and the same arrays give the same bytes."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -153,6 +154,13 @@ def test_the_tables_show_every_number_with_its_interval():
     assert "| – | **" in text, "real images have no stability"
     for part in ("99.12 % accuracy", "MNIST, all 70,000 images", "CVAE 10,000"):
         assert part in report.markdown(results)
+
+
+@pytest.mark.parametrize("run", ["evaluate", "best"])
+def test_the_description_leaves_room_for_the_runs_whose_results_were_reused(root, run):
+    """MLflow keeps 8,000 characters; five lines of 160 and a link follow the text."""
+    results = json.loads((root / f"docs/results/{run}.json").read_text())
+    assert len(report.markdown(results)) < 7000
 
 
 def test_the_report_and_mlflow_say_that_several_seeds_lead_one_run(tmp_path):

@@ -141,7 +141,10 @@ def metrics_markdown(results: Mapping[str, Any]) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Verdicts, claims, metrics, likelihoods and their data: the description of the parent run in MLflow."""
+    """Verdicts, claims, metrics and their data: the description of the parent run in MLflow.
+
+    The likelihoods are in the report: MLflow keeps 8,000 characters, and cuts what comes last.
+    """
     return "\n\n".join(
         [
             *filter(None, [warning(results)]),
@@ -150,7 +153,6 @@ def markdown(results: Mapping[str, Any]) -> str:
             claims_markdown(results),
             metrics_markdown(results),
             caption(results),
-            likelihood_markdown(results),
         ]
     )
 
