@@ -1,4 +1,4 @@
-"""Draws with trained models, runs recipes, and compares, traces and delivers finished runs."""
+"""Draws with trained models, runs recipes and sweeps, and compares, traces and delivers finished runs."""
 
 import argparse
 import os

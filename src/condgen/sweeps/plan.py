@@ -126,11 +126,11 @@ def read(path: Path) -> Sweep:
             name: _choices(found, f"{path}: vary.{name}") for name, found in content["vary"].items()
         }
     sweep: Sweep = params.validate(Sweep, content, path)
-    fixed(sweep, path)  # checks these values
+    always = fixed(sweep, path)
     for name, choices in sweep.vary.items():
         for value in [choices.low, choices.high] if isinstance(choices, Range) else choices:
             whole = isinstance(choices, Range) and choices.whole
-            recipes.checked(fixed(sweep, path) | {name: int(value) if whole else value}, str(path))
+            recipes.checked(always | {name: int(value) if whole else value}, str(path))
     return sweep
 
 
@@ -153,9 +153,9 @@ def settings(sweep: Sweep, path: Path) -> list[Values]:
     noise = random.Random(sweep.search_seed)
     rungs = list(recipes.experiments(recipes.ladder()).values()) if sweep.ladder else [{}]
     seeds: list[Values] = [{"seed": seed} for seed in sweep.seeds] if sweep.seeds is not None else [{}]
-    found = {}
+    found, always = {}, fixed(sweep, path)
     for rung, varied, seed in itertools.product(rungs, list(_varied(sweep, noise)), seeds):
-        values = fixed(sweep, path) | rung | varied | seed
+        values = always | rung | varied | seed
         found[digest(values)] = recipes.checked(values, str(path))
     return list(found.values())
 
