@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from condgen.base.errors import UserError, without_secrets
+from condgen.base.errors import UserError
 
 if TYPE_CHECKING:
     from condgen.datasets import data
@@ -278,7 +278,7 @@ def relocate(arguments: argparse.Namespace) -> None:
 
     uri = store.existing().uri
     if not uri.startswith(address.SQLITE):
-        raise UserError(f"{without_secrets(uri)} is a server, which knows where its artifacts are")
+        raise UserError(f"{uri} is a server, which knows where its artifacts are")
     print(location.relocate(Path(uri.removeprefix(address.SQLITE))))
 
 

@@ -183,7 +183,7 @@ def git(*words: str, cwd: Path | None = None) -> str:
     done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"git {words[0]}: {without_secrets(said[-1])}")
+        raise UserError(f"git {words[0]}: {said[-1]}")
     return done.stdout.strip()
 
 
