@@ -344,7 +344,7 @@ FILES = [
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[1]"), ["holds list, but must hold"]),
     ("sample", f"{CVAE}/{CONFIG}", lambda path: path.write_text("[" * 10**5), ["is damaged"]),
     ("evaluate", f"{JUDGE}/{CONFIG}", lambda path: path.write_text("{}"), ["Classifier", "spec"]),
-    ("sample", f"{CVAE}/{CONFIG}", keys(spec={"classes": ["a", "b"]}), ["CVAE", "side", "Field required"]),
+    ("sample", f"{CVAE}/{CONFIG}", keys(spec={"classes": ["a", "b"]}), ["CVAE", "side", "missing"]),
     # A model and its config that do not fit: models.restore names the network.
     ("sample", f"{CVAE}/{CONFIG}", keys(hidden=9), ["CVAE", "encoder.0.weight", "[8, 794]", "[9, 794]"]),
     ("sample", f"{CGAN}/{CONFIG}", keys(latent_dim=5), ["CGAN", "G.hidden.hidden1.weight"]),

@@ -1,7 +1,6 @@
 """The exception for errors that the user can fix, and texts that are safe to show."""
 
 import re
-import textwrap
 
 
 class UserError(Exception):
@@ -34,5 +33,9 @@ def _without_secrets(word: re.Match[str]) -> str:
 
 
 def one_line(text: object, most: int = 300) -> str:
-    """Any text in one line without secrets, of at most `most` characters; it is cut between words."""
-    return textwrap.shorten(without_secrets(str(text)), most, placeholder=" ...")
+    """Any text in one line without secrets; what is not UTF-8, as in a file's name, is escaped.
+
+    It has at most `most` characters, and is cut between words if it has several.
+    """
+    line = " ".join(without_secrets(str(text)).split()).encode("utf-8", "backslashreplace").decode()
+    return line if len(line) <= most else line[: most - 4].rsplit(" ", 1)[0] + " ..."

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, one_line
 from condgen.base.sections import Section
 
 PATH = "params.yaml"
@@ -97,10 +97,10 @@ def parse(text: str, path: str | Path) -> dict[str, Any]:
         content = reader.load(text)
     except MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path} is not YAML: {_line(error.problem)}{where}") from None
+        raise UserError(f"{path} is not YAML: {one_line(error.problem)}{where}") from None
     except Exception as error:
         # Besides YAMLError, the constructors of YAML's types raise what int() or date() raise.
-        raise UserError(f"{path} is not YAML: {_line(error)}") from None
+        raise UserError(f"{path} is not YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds {type(content).__name__}, but must hold named sections")
     return content
@@ -145,16 +145,16 @@ def _mistake(model: Any, content: dict[str, Any], errors: list[Any]) -> str:
     owner, prefix = "the file", ""
     for owner in within:  # the section, if the key is in one
         model, content, prefix = model.model_fields[owner].annotation, content[owner], f"{owner}."
-    keys, name = ", ".join(model.model_fields), prefix + _line(key)
+    keys, name = ", ".join(model.model_fields), prefix + one_line(key)
     if first["type"] == "missing":
         unknown = [e["loc"][-1] for e in errors if e["type"] in UNKNOWN and e["loc"][:-1] == tuple(within)]
         if unknown:  # probably a typo
-            return f"{name} is missing, and {prefix}{_line(unknown[0])} is unknown"
+            return f"{name} is missing, and {prefix}{one_line(unknown[0])} is unknown"
         return f"{name} is missing: it must be {_must_be(model.model_fields[key])}"
     if first["type"] == "extra_forbidden":
         return f"{name} is {_show(content[key])}, but {owner} has no such key: it has {keys}"
     if first["type"] == "invalid_key":
-        return f"{owner} has the key {_line(key)}, but must have {keys}"
+        return f"{owner} has the key {one_line(key)}, but must have {keys}"
     zeros = ", without leading zeros" if isinstance(first["input"], LeadingZero) else ""
     return f"{name} is {_show(content[key])}, but must be {_must_be(model.model_fields[key])}{zeros}"
 
@@ -185,10 +185,6 @@ def _show(value: Any) -> str:
     shown = reprlib.Repr()
     shown.maxstring = shown.maxother = 80
     try:
-        return _line(shown.repr(value))
+        return one_line(shown.repr(value))
     except ValueError:  # an integer of more digits than Python converts
         return "a number of thousands of digits"
-
-
-def _line(text: Any) -> str:
-    return " ".join(str(text).split())[:300]

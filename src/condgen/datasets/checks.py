@@ -38,8 +38,3 @@ def counts(y: np.ndarray, names: list[str], where: Path) -> None:
         )
     if len(y) < 10:
         raise UserError(f"{where} holds {len(y)} pictures to train on, but must hold 10 or more")
-
-
-def one_line(text: object) -> str:
-    """Any text in one line; what is not UTF-8 in a file's name is escaped."""
-    return " ".join(str(text).split()).encode("utf-8", "backslashreplace").decode()

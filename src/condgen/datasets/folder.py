@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, one_line
 from condgen.datasets import checks, resize
 
 # No format that runs other programs (EPS) or that holds more than pixels (PSD, PDF).
@@ -52,7 +52,7 @@ def find(folder: Path) -> tuple[list[str], Pictures, Pictures | None]:
         classes = _classes(folder / "train", ignored)
         unknown = sorted(_sub_folders(folder / "test") - set(classes))
         if unknown:
-            name = checks.one_line(unknown[0])
+            name = one_line(unknown[0])
             raise UserError(f"{folder}/test has the class {name}, but must have only those of train")
         train = _pictures(folder / "train", classes, ignored)
         test = _pictures(folder / "test", classes, ignored)
@@ -96,7 +96,7 @@ def refuse(bad: list[str], total: int) -> None:
     """Raises UserError if there are unreadable files; prints the first of them."""
     if not bad:
         return
-    lines = [checks.one_line(text) for text in sorted(bad)]
+    lines = [one_line(text) for text in sorted(bad)]
     for line in lines[:SHOWN]:
         print(f"download: {line}", flush=True)
     more = f"; {len(lines) - 1:,} more of the {total:,} files cannot either" if len(lines) > 1 else ""
@@ -128,7 +128,7 @@ def _size(path: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    text = checks.one_line(error)
+    text = one_line(error)
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):
@@ -199,5 +199,5 @@ def _raise(error: OSError) -> None:
 
 
 def _list(names: set[str]) -> str:
-    shown = [checks.one_line(name) for name in sorted(names)]
+    shown = [one_line(name) for name in sorted(names)]
     return ", ".join(shown[:10]) + (f" and {len(shown) - 10} more" if len(shown) > 10 else "")

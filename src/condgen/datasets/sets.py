@@ -77,7 +77,7 @@ def describe(path: Path) -> Known:
         known = Known.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(checks.one_line(part) for part in first["loc"][:2])
+        key = ".".join(one_line(part) for part in first["loc"][:2])
         keys = ", ".join(Known.model_fields)
         raise UserError(f"{path}: {key}: {first['msg']} (the keys are {keys})") from None
     checks.classes(known.classes, path, "a name for each label")

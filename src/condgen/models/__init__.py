@@ -3,9 +3,10 @@
 `MODELS` is the one list of the generators that are compared. A model's module is imported when it is needed,
 so drawing with one model needs no other. It has:
 
-- `Params`, its section of params.yaml, and `Network`, a `torch.nn.Module` with `spec` (the classes and the
-  shape of its images), `config` (the arguments that build it, as plain values, `latent_dim` and `conditional`
-  among them) and `parts` (name -> submodule with its own optimizer);
+- `Params`, its section of params.yaml, and `Architecture`, the part of it that shapes the network;
+- `Network`, a `torch.nn.Module` made of a `Spec` (the classes and the shape of its images) and an
+  `Architecture`, with both as plain values in `config`, and `parts` (name -> submodule with its own
+  optimizer);
 - `build(p, spec, seed)` -> a fresh network;
 - `train_step(network, optimizers, x, labels, noise, p)` -> name -> one number per image, `[b]`, detached;
 - `renew_statistics(network, labels, noise)`, for an average of weights (only in the CGAN);
@@ -16,7 +17,6 @@ so drawing with one model needs no other. It has:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import signature
 from types import ModuleType
 from typing import Any, cast
 
@@ -59,16 +59,16 @@ def split_state(network: nn.Module, name: str) -> tuple[dict[str, Tensor], dict[
 def restore(module: ModuleType, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
     """A model's network from what `files.read_model` returned. Raises UserError if they do not fit.
 
-    module: as described above. config: the arguments of its network, and `model`, its name. They are typed as
-    in params.yaml, and what they describe is compared with the tensors before a network gets memory.
+    module: as described above. config: the `config` of its network, and `model`, its name. It is typed as
+    params.yaml is, and what it describes is compared with the tensors before a network gets memory.
     """
     kind = module.Network
     try:
-        arguments = _arguments(module, config)
+        spec, architecture = _read(module, config)
         with torch.device("meta"):  # shapes without numbers
-            described = kind(**arguments).state_dict()
+            described = kind(spec, architecture).state_dict()
         _compare(described, state)
-        network = kind(**arguments)
+        network = kind(spec, architecture)
         network.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         raise UserError(
@@ -78,22 +78,20 @@ def restore(module: ModuleType, state: Mapping[str, Tensor], config: Mapping[str
     return network.eval()
 
 
-def _arguments(module: ModuleType, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a network in its config. Raises ValueError."""
-    names = set(signature(module.Network).parameters) - {"spec"}
-    known = {name: (field.annotation, field) for name, field in module.Params.model_fields.items()}
-    fields: dict[str, Any] = {"spec": (Spec, ...), "model": (str, ...)} | {
-        name: known[name] for name in names
-    }
-    typed = create_model("Config", __base__=Section, **fields)
+def _read(module: ModuleType, config: Mapping[str, Any]) -> tuple[Spec, Section]:
+    """The images and the architecture that a config.json describes. Raises ValueError."""
+    typed = create_model("Config", __base__=module.Architecture, spec=(Spec, ...), model=(str, ...))
     try:
-        arguments = dict(typed.model_validate(config))
+        read: Any = typed.model_validate(config)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ValueError(f"config.json: {key} is {first['input']!r}: {first['msg']}") from None
-    del arguments["model"]
-    return arguments
+        errors = error.errors(include_url=False)
+        missing = [str(e["loc"][-1]) for e in errors if e["type"] == "missing"]
+        if missing:
+            raise ValueError(f"config.json: {', '.join(missing)} missing") from None
+        key = ".".join(map(str, errors[0]["loc"]))
+        of = f"{key} is {errors[0]['input']!r}: " if key else ""
+        raise ValueError(f"config.json: {of}{errors[0]['msg']}") from None
+    return read.spec, read
 
 
 def _compare(described: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:

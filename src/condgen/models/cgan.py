@@ -6,7 +6,7 @@ G the generator, D the discriminator. Inside the networks pixels are in [-1, 1],
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -19,15 +19,15 @@ from torch.optim.swa_utils import update_bn
 from condgen.base.random import dropout_mask, generator, seeded
 from condgen.base.sections import LrSchedule, Section
 from condgen.datasets.spec import Spec
-from condgen.models.layers import Down, Up, init_glorot
+from condgen.models.layers import Down, Up, config, init_glorot
 
 STATISTICS_BATCH = 100  # images at once when the statistics of batch normalisation are computed anew
 Masks = tuple[Tensor, Tensor]
 """Dropout factors of an MLP's two hidden layers, each `[b, hidden]`."""
 
 
-class CGANParams(Section):
-    """Section `cgan` of params.yaml."""
+class CGANNetwork(Section):
+    """What shapes the networks: kept in config.json beside the weights."""
 
     section: ClassVar[str] = "cgan"
     conditional: bool
@@ -36,6 +36,19 @@ class CGANParams(Section):
     hidden: int = Field(ge=1, le=65_536)
     channels: int = Field(ge=1, le=4096)
     latent_dim: int = Field(ge=1, le=65_536)
+    leak: float = Field(ge=0, lt=1)
+    spectral_norm: bool
+
+    @model_validator(mode="after")
+    def _conditions(self) -> "CGANNetwork":
+        if self.conditioning == "projection" and not self.conditional:
+            raise ValueError("cgan.conditioning is 'projection', which needs cgan.conditional to be true")
+        return self
+
+
+class CGANParams(CGANNetwork):
+    """Section `cgan` of params.yaml."""
+
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
     lr: float = Field(gt=0, le=1)
@@ -45,17 +58,13 @@ class CGANParams(Section):
     epsilon: float = Field(gt=0, le=1)
     ema: float = Field(ge=0, lt=1)
     dropout: float = Field(ge=0, le=0.95)
-    leak: float = Field(ge=0, lt=1)
-    spectral_norm: bool
     loss: Literal["non-saturating", "min-max", "hinge", "relativistic"]
     smooth: float = Field(ge=0, lt=0.5)
     r1: float = Field(ge=0, le=1000)
     r2: float = Field(ge=0, le=1000)
 
     @model_validator(mode="after")
-    def _fits(self) -> "CGANParams":
-        if self.conditioning == "projection" and not self.conditional:
-            raise ValueError("cgan.conditioning is 'projection', which needs cgan.conditional to be true")
+    def _regularises(self) -> "CGANParams":
         if self.network == "conv" and self.dropout:
             raise ValueError(f"cgan.dropout is {self.dropout}, but must be 0 with cgan.network conv")
         return self
@@ -133,35 +142,13 @@ class D(nn.Module):
 class CGAN(nn.Module):
     """G: [z, y] -> an image. D: an image, y -> logit of "real". Unconditional: neither sees y."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        latent_dim: int,
-        hidden: int,
-        conditional: bool,
-        leak: float,
-        conditioning: str,
-        network: str,
-        channels: int,
-        spectral_norm: bool,
-    ):
+    def __init__(self, spec: Spec, p: CGANNetwork):
         super().__init__()
-        self.spec = spec
-        self.config: dict[str, Any] = {
-            "spec": spec.model_dump(mode="json"),
-            "latent_dim": latent_dim,
-            "hidden": hidden,
-            "conditional": conditional,
-            "leak": leak,
-            "conditioning": conditioning,
-            "network": network,
-            "channels": channels,
-            "spectral_norm": spectral_norm,
-        }
-        labels, channels = spec.count if conditional else 0, channels if network == "conv" else 0
-        self.G = G(latent_dim + labels, spec, hidden, leak, channels)
-        self.D = D(labels, spec, conditioning == "projection", hidden, leak, channels)
-        if spectral_norm:
+        self.spec, self.config = spec, config(spec, CGANNetwork, p)
+        labels, channels = spec.count if p.conditional else 0, p.channels if p.network == "conv" else 0
+        self.G = G(p.latent_dim + labels, spec, p.hidden, p.leak, channels)
+        self.D = D(labels, spec, p.conditioning == "projection", p.hidden, p.leak, channels)
+        if p.spectral_norm:
             normalise(self.D)
 
     @property
@@ -178,7 +165,7 @@ class CGAN(nn.Module):
         return self.D(x, y, masks)
 
 
-Params, Network = CGANParams, CGAN
+Params, Architecture, Network = CGANParams, CGANNetwork, CGAN
 
 
 def normalise(network: nn.Module) -> None:
@@ -194,17 +181,7 @@ def normalise(network: nn.Module) -> None:
 def build(p: CGANParams, spec: Spec, seed: int) -> CGAN:
     """Fresh networks on the CPU, initialised from the seed."""
     with seeded(seed, "cgan/power iteration"):  # its vectors start at random
-        model = CGAN(
-            spec=spec,
-            latent_dim=p.latent_dim,
-            hidden=p.hidden,
-            conditional=p.conditional,
-            leak=p.leak,
-            conditioning=p.conditioning,
-            network=p.network,
-            channels=p.channels,
-            spectral_norm=p.spectral_norm,
-        )
+        model = CGAN(spec, p)
     init_glorot(model, generator(seed, "cgan/init"))
     if p.spectral_norm:
         with torch.no_grad():

@@ -17,16 +17,23 @@ from condgen.base.random import dropout_mask, generator
 from condgen.base.sections import Section
 from condgen.datasets import data
 from condgen.datasets.spec import Spec
-from condgen.models.layers import init_glorot
+from condgen.models.layers import config, init_glorot
 
 BATCH = 100  # images at once for inference: little memory, which fits the processor's cache
 SMALLEST = 16  # pixels: smaller images get a rim of zeros, because the layers would leave nothing of them
 
 
-class ClassifierParams(Section):
-    """Section `classifier` of params.yaml."""
+class ClassifierNetwork(Section):
+    """What shapes the network: kept in config.json beside the weights."""
 
     section: ClassVar[str] = "classifier"
+    channels: int = Field(ge=1, le=4096)
+    features: int = Field(ge=1, le=65_536)
+
+
+class ClassifierParams(ClassifierNetwork):
+    """Section `classifier` of params.yaml."""
+
     # Adam's defaults (Kingma & Ba 2015); the one-cycle schedule varies lr and beta1.
     lr_schedule: ClassVar[str] = "one-cycle"
     beta1: ClassVar[float] = 0.9
@@ -37,8 +44,6 @@ class ClassifierParams(Section):
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
     lr: float = Field(gt=0, le=1)
-    channels: int = Field(ge=1, le=4096)
-    features: int = Field(ge=1, le=65_536)
     dropout: float = Field(ge=0, le=0.95)
     shift: int = Field(ge=0, le=16)
 
@@ -46,17 +51,16 @@ class ClassifierParams(Section):
 class Classifier(nn.Module):
     """Two 3x3 convolutions, each with ReLU and 2x2 max pooling; a feature layer with ReLU; logits."""
 
-    def __init__(self, spec: Spec, channels: int, features: int):
+    def __init__(self, spec: Spec, p: ClassifierNetwork):
         super().__init__()
-        self.spec = spec
-        self.config = {"spec": spec.model_dump(mode="json"), "channels": channels, "features": features}
+        self.spec, self.config = spec, config(spec, ClassifierNetwork, p)
         side = max(spec.side, SMALLEST)
         self.rim = (side - spec.side) // 2, (side - spec.side + 1) // 2
         left = ((side - 2) // 2 - 2) // 2  # of the side, after two convolutions, each with pooling
-        self.conv1 = nn.Conv2d(spec.channels, channels, 3)
-        self.conv2 = nn.Conv2d(channels, 2 * channels, 3)
-        self.feature_layer = nn.Linear(2 * channels * left**2, features)
-        self.logits = nn.Linear(features, spec.count)
+        self.conv1 = nn.Conv2d(spec.channels, p.channels, 3)
+        self.conv2 = nn.Conv2d(p.channels, 2 * p.channels, 3)
+        self.feature_layer = nn.Linear(2 * p.channels * left**2, p.features)
+        self.logits = nn.Linear(p.features, spec.count)
         # On a CPU, oneDNN runs these convolutions 1.5 times as fast in channels-last memory format.
         self.to(memory_format=torch.channels_last)
 
@@ -73,12 +77,12 @@ class Classifier(nn.Module):
         return F.relu(self.feature_layer(h.flatten(1)))
 
 
-Params, Network = ClassifierParams, Classifier
+Params, Architecture, Network = ClassifierParams, ClassifierNetwork, Classifier
 
 
 def build(p: ClassifierParams, spec: Spec, seed: int) -> Classifier:
     """A fresh network on the CPU, initialised from the seed."""
-    model = Classifier(spec, p.channels, p.features)
+    model = Classifier(spec, p)
     init_glorot(model, generator(seed, "classifier/init"))
     return model
 

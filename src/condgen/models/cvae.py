@@ -9,7 +9,7 @@ its label, z the latent code, q(z|x, y) = N(mu, exp(logvar)).
 
 from collections.abc import Mapping
 from math import log, pi
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -22,7 +22,7 @@ from condgen.base.sections import LrSchedule, Section
 from condgen.datasets import data
 from condgen.datasets.spec import Spec
 from condgen.models import priors
-from condgen.models.layers import Down, Up, dense, group_norm, init_glorot, quarter
+from condgen.models.layers import Down, Up, config, dense, group_norm, init_glorot, quarter
 
 BOUND_SAMPLES = 100  # k of the importance-weighted bound
 BOUND_BATCH = 20  # test images at once, for memory; another number draws other noise
@@ -30,8 +30,8 @@ VALIDATION_BATCH = 500  # images at once, for memory
 LEAST_LOG_SIGMA = -6.0  # of the Gaussian likelihood
 
 
-class CVAEParams(Section):
-    """Section `cvae` of params.yaml."""
+class CVAENetwork(Section):
+    """What shapes the network: kept in config.json beside the weights."""
 
     section: ClassVar[str] = "cvae"
     conditional: bool
@@ -43,6 +43,19 @@ class CVAEParams(Section):
     prior: Literal["normal", "class", "flow"]
     couplings: int = Field(ge=1, le=256)
     flow_hidden: int = Field(ge=1, le=65_536)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CVAENetwork":
+        if self.prior != "normal" and not self.conditional:
+            raise ValueError(f"cvae.prior is {self.prior!r}, which needs cvae.conditional to be true")
+        if self.prior == "flow" and self.latent_dim < 2:
+            raise ValueError("cvae.latent_dim is 1, but must be 2 or more with cvae.prior flow")
+        return self
+
+
+class CVAEParams(CVAENetwork):
+    """Section `cvae` of params.yaml."""
+
     kl_weight: float = Field(ge=0, le=1000)
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
@@ -53,14 +66,6 @@ class CVAEParams(Section):
     epsilon: float = Field(gt=0, le=1)
     ema: float = Field(ge=0, lt=1)
 
-    @model_validator(mode="after")
-    def _fits(self) -> "CVAEParams":
-        if self.prior != "normal" and not self.conditional:
-            raise ValueError(f"cvae.prior is {self.prior!r}, which needs cvae.conditional to be true")
-        if self.prior == "flow" and self.latent_dim < 2:
-            raise ValueError("cvae.latent_dim is 1, but must be 2 or more with cvae.prior flow")
-        return self
-
 
 class CVAE(nn.Module):
     """Encoder [x, y] -> hidden -> (mu, logvar); prior; decoder [z, y] -> hidden -> logits of x.
@@ -70,53 +75,29 @@ class CVAE(nn.Module):
     `conditional` false neither sees y, which gives the plain VAE.
     """
 
-    def __init__(
-        self,
-        spec: Spec,
-        latent_dim: int,
-        hidden: int,
-        conditional: bool,
-        network: str,
-        layers: int,
-        channels: int,
-        prior: str,
-        couplings: int,
-        flow_hidden: int,
-    ):
+    def __init__(self, spec: Spec, p: CVAENetwork):
         super().__init__()
-        self.spec = spec
-        self.config: dict[str, Any] = {
-            "spec": spec.model_dump(mode="json"),
-            "latent_dim": latent_dim,
-            "hidden": hidden,
-            "conditional": conditional,
-            "network": network,
-            "layers": layers,
-            "channels": channels,
-            "prior": prior,
-            "couplings": couplings,
-            "flow_hidden": flow_hidden,
-        }
-        label, convolutional = spec.count if conditional else 0, network == "conv"
-        self.down = Down(spec, channels, nn.ReLU) if convolutional else nn.Identity()
-        inputs = 4 * channels * quarter(spec) ** 2 if convolutional else spec.pixels
-        self.encoder = dense(inputs + label, hidden, layers, nn.ReLU)
-        self.mu = nn.Linear(hidden, latent_dim)
-        self.logvar = nn.Linear(hidden, latent_dim)
-        self.decoder = dense(latent_dim + label, hidden, layers, nn.ReLU)
+        self.spec, self.config = spec, config(spec, CVAENetwork, p)
+        label, convolutional = spec.count if p.conditional else 0, p.network == "conv"
+        self.down = Down(spec, p.channels, nn.ReLU) if convolutional else nn.Identity()
+        inputs = 4 * p.channels * quarter(spec) ** 2 if convolutional else spec.pixels
+        self.encoder = dense(inputs + label, p.hidden, p.layers, nn.ReLU)
+        self.mu = nn.Linear(p.hidden, p.latent_dim)
+        self.logvar = nn.Linear(p.hidden, p.latent_dim)
+        self.decoder = dense(p.latent_dim + label, p.hidden, p.layers, nn.ReLU)
         self.logits = (
-            Up(hidden, spec, channels, nn.ReLU, group_norm)
+            Up(p.hidden, spec, p.channels, nn.ReLU, group_norm)
             if convolutional
-            else nn.Linear(hidden, spec.pixels)
+            else nn.Linear(p.hidden, spec.pixels)
         )
         self.log_sigma = nn.Parameter(torch.zeros(())) if spec.channels > 1 else None
         self.prior: priors.Normal | priors.ClassGaussian | priors.Flow
-        if prior == "normal":
+        if p.prior == "normal":
             self.prior = priors.Normal()
-        elif prior == "class":
-            self.prior = priors.ClassGaussian(latent_dim, spec.count)
+        elif p.prior == "class":
+            self.prior = priors.ClassGaussian(p.latent_dim, spec.count)
         else:
-            self.prior = priors.Flow(latent_dim, spec.count, couplings, flow_hidden)
+            self.prior = priors.Flow(p.latent_dim, spec.count, p.couplings, p.flow_hidden)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -137,23 +118,12 @@ class CVAE(nn.Module):
         return torch.cat([x, y], dim=1) if self.config["conditional"] else x
 
 
-Params, Network = CVAEParams, CVAE
+Params, Architecture, Network = CVAEParams, CVAENetwork, CVAE
 
 
 def build(p: CVAEParams, spec: Spec, seed: int) -> CVAE:
     """A fresh network on the CPU, initialised from the seed."""
-    model = CVAE(
-        spec=spec,
-        latent_dim=p.latent_dim,
-        hidden=p.hidden,
-        conditional=p.conditional,
-        network=p.network,
-        layers=p.layers,
-        channels=p.channels,
-        prior=p.prior,
-        couplings=p.couplings,
-        flow_hidden=p.flow_hidden,
-    )
+    model = CVAE(spec, p)
     init_glorot(model, generator(seed, "cvae/init"))
     return model
 

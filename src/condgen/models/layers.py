@@ -1,4 +1,4 @@
-"""What all networks share: their initialisation, and the convolutions between an image and features.
+"""What all networks share: what is kept of them, their initialisation, and the convolutions.
 
 The convolutions are DCGAN's: Radford et al. 2016, "Unsupervised Representation Learning with Deep
 Convolutional Generative Adversarial Networks" (arXiv:1511.06434): strides instead of pooling, and up again by
@@ -14,9 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from condgen.base.sections import Section
 from condgen.datasets.spec import Spec
 
 GROUPS = 8
+
+
+def config(spec: Spec, kind: type[Section], p: Section) -> dict[str, Any]:
+    """What builds a network again, as plain values: the images, and of p what `kind` has, its shape."""
+    return {"spec": spec.model_dump(mode="json")} | p.model_dump(include=set(kind.model_fields))
 
 
 def init_glorot(network: nn.Module, generator: torch.Generator) -> None:
