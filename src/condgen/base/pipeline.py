@@ -61,7 +61,8 @@ def code_digest(*specs: Mapping[str, Any]) -> str:
 
 def outs(spec: Mapping[str, Any]) -> list[str]:
     """The paths that a stage writes, metrics included."""
-    return [*spec.get("outs", []), *(path for entry in spec.get("metrics", []) for path in entry)]
+    entries = [entry for kind in ("outs", "metrics") for entry in spec.get(kind, [])]
+    return [path for entry in entries for path in ([entry] if isinstance(entry, str) else entry)]
 
 
 def data_hashes(paths: Iterable[str]) -> dict[str, str]:
