@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = commands.add_parser("demo", help="show the report of a run in the browser, from this machine only")
     c.add_argument(
-        "run", nargs="?", metavar="ADDRESS", help="models:/... or runs:/...; default: the last run"
+        "address", nargs="?", metavar="ADDRESS", help="models:/... or runs:/...; default: the last run"
     )
     c.add_argument("--port", type=int, default=8000, help="default 8000; 0: any that is free")
     c.add_argument("--open", action="store_true", help="open the browser, too")
@@ -177,12 +177,14 @@ def demo(arguments: argparse.Namespace) -> None:
     from condgen.sharing import demo
 
     page = demo.PAGE
-    if arguments.run is not None:
+    if arguments.address is not None:
         from condgen.tracking import registry
 
-        if not arguments.run.startswith(REGISTRY):
-            raise UserError(f"the address is {arguments.run}, but must begin with {' or '.join(REGISTRY)}")
-        page = registry.report(arguments.run)
+        if not arguments.address.startswith(REGISTRY):
+            raise UserError(
+                f"the address is {arguments.address}, but must begin with {' or '.join(REGISTRY)}"
+            )
+        page = registry.report(arguments.address)
     demo.serve(page, arguments.port, lambda line: print(line, flush=True), arguments.open)
 
 

@@ -71,10 +71,10 @@ def draw(
     Several models: each one's rows below those of the one before, with the models' names before them.
     """
     within("scale", scale, 1, 32)
+    if len({model.spec for model in models}) > 1:
+        raise UserError("the models draw other classes or sizes: draw with one at a time")
     rows = [picture(text, model, variants, seed, temperature) for model in models]
     if len(models) > 1:
-        if len({model.spec for model in models}) > 1:
-            raise UserError("the models draw other classes or sizes: draw with one at a time")
         rows = [np.hstack([label, row]) for label, row in zip(_labels(models, variants), rows, strict=True)]
     image = np.vstack(rows)
     height, width = (scale * side for side in image.shape[:2])

@@ -46,17 +46,28 @@ def about(name: str) -> str:
 def write(name: str, model: Generator, known: Origin) -> str:
     """Writes the weights of a model, in float32 if they are small enough, else in float16.
 
-    Returns what was written, in a line. Raises UserError if the file would still be too large: then what was
-    there is removed.
+    Returns what was written, in a line. Raises UserError if the file would still be too large, or if rounding
+    moves a pixel by more than a grey level: then what was there is removed.
     """
     for dtype in (torch.float32, torch.float16):
         with tempfile.TemporaryDirectory() as folder:
             files.write_model(folder, *generator.slim(model, dtype))
             size = Path(folder, "model.safetensors").stat().st_size
-        if size <= MOST_BYTES:
+            moved = _difference(model, generator.load(folder))
+        if size <= MOST_BYTES and moved <= 1:
             files.write_model(FOLDER / name, *generator.slim(model, dtype))
             known.write(FOLDER / name)
             return f"{name}: {size:,} bytes, {dtype}".replace("torch.", "")
     for file in (FOLDER / name).glob("*"):
         file.unlink()
-    raise UserError(f"{name} would take {size:,} bytes in float16, more than {MOST_BYTES:,}")
+    raise UserError(
+        f"{name} would take {size:,} bytes in float16, and draw pixels {moved} grey levels off, but at most "
+        f"{MOST_BYTES:,} bytes and 1 level are allowed"
+    )
+
+
+def _difference(a: Generator, b: Generator) -> int:
+    """The largest difference between the pixels of what both draw from the same noise, in grey levels."""
+    labels = a.spec.every_class(100)
+    drawn = (model.images(labels, "weights", 0).astype(int) for model in (a, b))
+    return int(abs(next(drawn) - next(drawn)).max())

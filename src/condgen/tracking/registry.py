@@ -135,8 +135,8 @@ def _run(client: MlflowClient, model: str) -> str:
     name, _, alias = name.partition("@")
     if kind == "runs":
         return name
-    if alias:
-        found = client.get_model_version_by_alias(name, alias)
+    if alias or version == "latest":
+        found = client.get_model_version_by_alias(name, alias or version)
     elif version:
         found = client.get_model_version(name, version)
     else:
