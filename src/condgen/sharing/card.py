@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from condgen.base import params
 from condgen.datasets.spec import Words
 from condgen.evaluation.catalog import METRICS
 from condgen.models import MODELS
@@ -14,6 +15,8 @@ from condgen.sampling.generator import Generator
 from condgen.sharing.origin import Origin
 
 SHOWN = 40  # names of classes
+HEADLINE = ("class_accuracy", "frechet_distance", "recall", "coverage", "gan_train")
+"""What Hugging Face lists of a model, from the card's header."""
 # As Hugging Face calls the data sets; by how a run names its data.
 DATASETS = {"MNIST, all": "ylecun/mnist", "FashionMNIST": "zalando-datasets/fashion_mnist"}
 # What to say of a number that is far from real images': metric, how far, sentence.
@@ -21,8 +24,8 @@ WARNINGS = (
     ("class_accuracy", lambda own, real: own < 0.97 * real,
      "As the classifier sees them, {missed:.1f} % of its images are of another class than was asked for."),
     ("coverage", lambda own, real: own < 0.8 * real,
-     "It lacks diversity: near only {own:.1f} % of real images it draws anything (other real images: "
-     "{real:.1f} %)."),
+     "It lacks diversity: only {own:.1f} % of real images have a drawn one near them (coverage; other real "
+     "images: {real:.1f} %)."),
     ("sharpness", lambda own, real: own < 0.8 * real,
      "Its images are blurred: a sharpness of {ratio:.2f} of that of real images."),
 )  # fmt: skip
@@ -48,13 +51,15 @@ def text(model: Generator, origin: Origin, dtype: str, numbers: int) -> str:
         classes=", ".join(names) + (", ..." if len(spec.classes) > SHOWN else ""),
         text=", ".join(names[:3]) if several else "".join(names[:3]),
         latent_dim=model.latent_dim,
-        shape=["n", *spec.shape],
+        shape=f"[{', '.join(map(str, ['n', *spec.shape]))}]",
         dtype=dtype,
         numbers=f"{numbers:,}",
         dataset=next((there for start, there in DATASETS.items() if data.startswith(start)), ""),
         params=origin.params,
+        as_text=params.as_text,
         recipe=origin.recipe,
         results=results,
+        headline=HEADLINE,
         rows=_rows(results, model.name) if results else [],
         limits=_limits(results, model.name) if results else [],
         caption=_caption(results) if results else "",
@@ -66,6 +71,7 @@ def _rows(results: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return [
         {
             "key": metric.key,
+            "plain": metric.name,
             "name": f"{metric.name} ({metric.unit}){report.ARROWS[metric.better]}",
             "value": results[name][metric.key],
             "cell": report.cell(results, name, metric.key)[0],
