@@ -15,7 +15,7 @@ from condgen.tracking import courier, journal, lineage, registry, store
 
 
 def as_experiment(checkout, name):
-    """Makes the checkout's files a DVC experiment of which there is no run: its stages came from the cache."""
+    """Makes the checkout's files a DVC experiment without a run: all its stages came from the cache."""
     outs = {
         stage: [{"path": p, "md5": pipeline.md5(Path(p))} for p in pipeline.outs(spec) if Path(p).is_file()]
         for stage, spec in pipeline.stages().items()
