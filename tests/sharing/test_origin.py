@@ -86,9 +86,11 @@ def test_of_a_folder_of_its_own_nothing_is_known_and_a_damaged_file_is_said(run,
     (root / "data/models/cgan").rename(root / "elsewhere")
     model = generator.load(root / "elsewhere")
     assert origin.find(root / "elsewhere", model) == origin.Origin({}, {})
-    files.write_json(root / "elsewhere/origin.json", {"params": {}, "results": 1})
-    with pytest.raises(UserError, match=r"origin.json is damaged"):
-        origin.find(root / "elsewhere", model)
+    for results, said in ((1, "TypeError"), ({"cgan": {}}, "results lack classes, classifier, data, inter")):
+        content = {"params": {}, "results": results, "recipe": ""}
+        files.write_json(root / "elsewhere/origin.json", content)
+        with pytest.raises(UserError, match=rf"origin.json is damaged.*{said}"):
+            origin.find(root / "elsewhere", model)
 
 
 def test_a_folders_hash_is_dvcs(tmp_path):

@@ -1,5 +1,6 @@
 """The model card, README.md of a model repository: what the model is, its numbers and its limits."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def text(model: Generator, origin: Origin, dtype: str, numbers: int) -> str:
         spec=spec,
         words=Words(spec.classes),
         classes=", ".join(names) + (", ..." if len(spec.classes) > SHOWN else ""),
-        text=", ".join(names[:3]) if several else "".join(names[:3]),
+        text=shlex.quote(", ".join(names[:3]) if several else "".join(names[:3])),
         latent_dim=model.latent_dim,
         shape=f"[{', '.join(map(str, ['n', *spec.shape]))}]",
         dtype=dtype,

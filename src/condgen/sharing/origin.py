@@ -52,9 +52,13 @@ def find(folder: Path, model: Generator) -> Origin:
     if (folder / FILE).is_file():
         content = files.read_json(folder / FILE)
         try:
-            return Origin(dict(content["params"]), dict(content["results"]), str(content["recipe"]))
+            found = Origin(dict(content["params"]), dict(content["results"]), str(content["recipe"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{folder / FILE} is damaged ({error!r})") from None
+        lacking = {*ABOUT, model.name, "real", "intervals", "sizes"} - found.results.keys()
+        if found.results and lacking:
+            raise UserError(f"{folder / FILE} is damaged: its results lack {', '.join(sorted(lacking))}")
+        return found
     root = folder.resolve().parents[2] if len(folder.resolve().parents) > 2 else folder
     if folder.resolve() != root / MODELS / model.name or not (root / "dvc.lock").is_file():
         return Origin({}, {})
