@@ -22,7 +22,7 @@ def as_experiment(checkout, name):
     }
     outs["train_cgan"].append({"path": "data/models/cgan", "md5": "0.dir"})
     lock = {"schema": "2.0", "stages": {stage: {"outs": found} for stage, found in outs.items()}}
-    (checkout / "dvc.lock").write_text(yaml.safe_dump(lock))
+    (checkout / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
     me = ["-c", "user.name=x", "-c", "user.email=x"]
     ref = f"refs/exps/12/{'3' * 38}/{name}"
     for words in (

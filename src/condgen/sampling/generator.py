@@ -1,7 +1,6 @@
 """A trained model that draws images of the classes it is asked for."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -119,7 +118,7 @@ def slim(model: Generator, dtype: torch.dtype = torch.float32) -> tuple[dict[str
     return kept, config | {LEFT_OUT: {key: list(t.shape) for key, t in state.items() if key not in used}}
 
 
-def _zeros(shapes: object, where: Path) -> Mapping[str, Tensor]:
+def _zeros(shapes: object, where: Path) -> dict[str, Tensor]:
     """Zeros in place of tensors that were left out. They take no memory, whatever shapes are claimed."""
     try:
         wanted = SHAPES.validate_python(shapes, strict=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 from condgen.base.errors import UserError
 from condgen.sampling.generator import within
@@ -39,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _answer(self, body: bool) -> None:
-        port = self.server.server_address[1]
+        port = cast(_Server, self.server).server_port
         end = "" if port == 80 else f":{port}"
         if self.headers.get_all("Host") not in ([f"{HOST}{end}"], [f"localhost{end}"]):
             return self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"Ask {HOST}{end}")
@@ -81,7 +82,7 @@ def server(page: Path, port: int) -> ThreadingHTTPServer:
 def serve(page: Path, port: int, say: Callable[[str], None], show: bool = False) -> None:
     """Serves the page until Ctrl-C. say: is told its address. show: opens a browser. Raises UserError."""
     with server(page, port) as found:
-        address = f"http://{HOST}:{found.server_address[1]}/"
+        address = f"http://{HOST}:{found.server_port}/"
         try:
             say(address)
             if show:

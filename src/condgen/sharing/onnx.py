@@ -23,11 +23,12 @@ class Drawing(nn.Module):
 
     def __init__(self, model: Generator):
         super().__init__()
-        self.network, self.draw = model.network, MODELS[model.name].module.draw
+        self.network, self.spec = model.network, model.spec
+        self.module = MODELS[model.name].module
 
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
-        maps = self.network.spec.maps(self.draw(self.network, noise, labels))
-        return maps.squeeze(1) if self.network.spec.channels == 1 else maps.permute(0, 2, 3, 1)
+        maps = self.spec.maps(self.module.draw(self.network, noise, labels))
+        return maps.squeeze(1) if self.spec.channels == 1 else maps.permute(0, 2, 3, 1)
 
 
 def check_packages() -> None:
