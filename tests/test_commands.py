@@ -46,6 +46,8 @@ def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, c
     over.set()
     courier.Courier(waiting[-1]).run(over)
     assert not list(journal.waiting(checkout / "outbox"))
+    assert list(checkout.glob("mlartifacts/**/condgen/sampling/serving.py")), "the code of a stored model"
+    assert not list(checkout.glob("mlartifacts/**/condgen/weights")), "every model would have these megabytes"
 
     capsys.readouterr()
     main(["compare", "--claims", "--metric", "recall", "--csv", "table.csv", "--png", "table.png"])
