@@ -6,6 +6,7 @@
 # make seeds   train both models with five seeds
 # make best    each model at its best (experiment best)      make ladder   what each idea on the way there bought
 # make bench, bench-overhead   speed and memory         make docs   update the tables of the pages
+# make weights   the trained weights that the package brings
 # make audit   known vulnerabilities of the pinned packages
 PYTHON ?= python3
 PORT ?= 5000
@@ -15,7 +16,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full seeds best ladder test test-slow test-kill test-attack bench bench-overhead ui lint audit clean setup constraints docs
+.PHONY: repro full seeds best ladder test test-slow test-kill test-attack bench bench-overhead ui lint audit clean setup constraints docs weights
 
 repro: setup
 	dvc repro
@@ -95,6 +96,10 @@ audit: setup
 # The tables and pictures of README.md and docs/, from the last run, `make seeds` and `make bench`.
 docs: setup
 	python tests/update_docs.py
+
+# What drawing needs of the last run's models, and of those of the experiment best, as files of the package.
+weights: setup
+	python tests/update_weights.py
 
 # Deletes what can be made again, but not the runs (mlflow.db, mlartifacts), data/ and DVC's cache.
 clean:

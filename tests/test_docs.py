@@ -112,7 +112,9 @@ def test_every_command_that_is_shown_can_be_parsed(pages):
     shown = re.findall(r"^condgen (.*)$", "\n".join(FENCE.findall("\n".join(pages.values()))), re.MULTILINE)
     assert {words.split()[0] for words in shown} == {
         "draw",
+        "demo",
         "export",
+        "export-model",
         "augment",
         "compare",
         "recipe",

@@ -26,6 +26,7 @@ ARROWS = {
     "sampling": {"base", "datasets", "models"},
     "evaluation": {"base", "datasets", "models", "training", "sampling"},
     "reporting": {"base", "datasets", "models", "training", "sampling", "evaluation"},
+    "sharing": {"base", "datasets", "models", "sampling", "evaluation", "reporting"},
     "tracking": {"base"},
 }
 IMPORTED = """

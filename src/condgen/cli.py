@@ -11,8 +11,12 @@ from condgen.base.errors import UserError
 if TYPE_CHECKING:
     from condgen.datasets import data
 
+REGISTRY = ("models:/", "runs:/")  # how the addresses of MLflow's models begin
 METRICS = ["class_accuracy", "frechet_distance", "recall", "coverage", "gan_train"]
-MODEL = "cvae or cgan (the one in data/models), a folder, or an address such as models:/condgen-cgan@champion"
+MODEL = (
+    "cvae or cgan (the one in data/models, else the package's), cgan-best (the package's), a folder, "
+    "or an address such as models:/condgen-cgan@champion"
+)
 
 
 def main(words: list[str] | None = None) -> None:
@@ -37,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
 
     c = commands.add_parser("draw", help="draw a number, a date or any classes as a PNG picture")
     c.add_argument("text", help="digits, such as 2026-11-22, or names of classes, such as 'bag, coat'")
-    c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
-    c.add_argument("--out", type=_png, required=True, metavar="FILE.png")
+    c.add_argument("--model", default="cgan", help=f"{MODEL}; or both: a row of each; default cgan")
+    c.add_argument("--out", type=_png, metavar="FILE.png", help="default: a new file here, named by the text")
     c.add_argument("--variants", type=int, default=1, metavar="N", help="rows, each with its own noise")
     c.add_argument("--scale", type=int, default=4, help="side of one of the model's pixels")
     _noise(c)
@@ -59,6 +63,20 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
     _noise(c)
     c.set_defaults(run=export)
+
+    c = commands.add_parser("export-model", help="write a model as ONNX and safetensors, with a card")
+    c.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist, or be empty")
+    c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
+    c.add_argument("--half", action="store_true", help="weights as float16: half the size")
+    c.set_defaults(run=export_model)
+
+    c = commands.add_parser("demo", help="show the report of a run in the browser, from this machine only")
+    c.add_argument(
+        "address", nargs="?", metavar="ADDRESS", help="models:/... or runs:/...; default: the last run"
+    )
+    c.add_argument("--port", type=int, default=8000, help="default 8000; 0: any that is free")
+    c.add_argument("--open", action="store_true", help="open the browser, too")
+    c.set_defaults(run=demo)
 
     c = commands.add_parser("augment", help="does a classifier gain by drawn images of the rare classes?")
     c.add_argument("--model", default="cgan", help=f"{MODEL}; default cgan")
@@ -125,11 +143,49 @@ def _noise(c: argparse.ArgumentParser) -> None:
 
 def draw(arguments: argparse.Namespace) -> None:
     """Writes the picture."""
+    from condgen.models import MODELS
     from condgen.sampling import drawing, generator
 
     a = arguments
-    drawing.draw(a.out, a.text, generator.load(_folder(a.model)), a.variants, a.seed, a.temperature, a.scale)
-    print(a.out)
+    names = list(MODELS) if a.model == "both" else [a.model]
+    models = [generator.load(_folder(name)) for name in names]
+    out = a.out or drawing.new_name(a.text)
+    drawing.draw(out, a.text, models, a.variants, a.seed, a.temperature, a.scale)
+    print(out)
+
+
+def export_model(arguments: argparse.Namespace) -> None:
+    """Writes the model repository."""
+    from condgen.sampling import generator
+    from condgen.sharing import origin, repository
+
+    folder = _folder(arguments.model)
+    model = generator.load(folder)
+    if arguments.model.startswith(REGISTRY):
+        from condgen.tracking import lineage, store
+
+        trained, results = lineage.measured(store.existing(), model.name, model.md5)
+        known = origin.known(trained, results, model.name)
+    else:
+        known = origin.find(folder, model)
+    repository.write(arguments.out, model, known, arguments.half)
+    print(arguments.out)
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """Serves the report until Ctrl-C."""
+    from condgen.sharing import demo
+
+    page = demo.PAGE
+    if arguments.address is not None:
+        from condgen.tracking import registry
+
+        if not arguments.address.startswith(REGISTRY):
+            raise UserError(
+                f"the address is {arguments.address}, but must begin with {' or '.join(REGISTRY)}"
+            )
+        page = registry.report(arguments.address)
+    demo.serve(page, arguments.port, lambda line: print(line, flush=True), arguments.open)
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -176,9 +232,17 @@ def _split() -> "data.Split":
 
 
 def _folder(model: str) -> Path:
-    if model in ("cvae", "cgan"):
-        return Path("data/models", model)
-    if model.startswith(("models:/", "runs:/")):
+    from condgen.sharing import packaged
+
+    trained = Path("data/models", model)
+    if model in ("cvae", "cgan") and trained.exists():
+        return trained
+    if model in packaged.NAMES:
+        found = packaged.find(model)
+        why = "" if model not in ("cvae", "cgan") else f"{trained} does not exist: "
+        print(f"condgen: {why}drawing with {packaged.about(model)}", file=sys.stderr)
+        return found
+    if model.startswith(REGISTRY):
         from condgen.tracking import registry
 
         return registry.fetch(model)

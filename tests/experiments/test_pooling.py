@@ -70,6 +70,17 @@ def test_runs_without_the_metric_are_left_out_with_a_line_and_none_at_all_is_an_
         pooling.group(runs, ["cgan.nothing"])
 
 
+def test_many_runs_are_named_as_far_as_a_row_has_room():
+    several = [run("main@1234567", 10 + i, {"cgan.recall": 0.1}, seed=str(i), lr="1") for i in range(3)]
+    others = [run(f"experiment-{i}", 20 + i, {"cgan.recall": 0.1}, seed=str(i), lr="1") for i in range(3, 9)]
+    _, (row,) = group(*several, *others)
+    assert row.runs == ["main@1234567"] * 3 + [f"experiment-{i}" for i in range(3, 9)]
+    line = pooling.text([], [row]).splitlines()[1]
+    assert line.endswith("  main@1234567 (x3), experiment-3 and 5 more")
+    unnamed = DataFrame([run("x", 1, {"cgan.recall": 0.1}, seed="0")]).drop(columns="tags.mlflow.runName")
+    assert pooling.group(unnamed, ["cgan.recall"])[1][0].runs == ["–"]
+
+
 def test_a_name_stands_for_both_models_as_far_as_they_have_it():
     runs = DataFrame(
         [run("a", 1, {"cvae.recall": 1, "cgan.recall": 1, "cvae.test_elbo": 1, "real.recall": 1})]
@@ -85,10 +96,12 @@ def test_a_name_stands_for_both_models_as_far_as_they_have_it():
 def test_the_table_the_csv_and_the_picture_say_the_same(tmp_path):
     differing, rows = group(*RUNS)
     text = pooling.text(differing, rows)
-    assert text.splitlines()[0].split() == ["lr", "seeds", "cgan.recall"]
+    assert text.splitlines()[0].split() == ["lr", "seeds", "cgan.recall", "runs"]
     assert "0.3 ± 0.14" in text
     table = list(csv.DictReader(io.StringIO(pooling.as_csv(rows))))
     assert float(table[0]["cgan.recall_mean"]) == pytest.approx(0.3)
     assert table[1]["cgan.recall_sd"] == ""
+    assert text.splitlines()[1].endswith("  a, b")
+    assert [row["runs"] for row in table] == ["a b", "c"]
     figures.comparison(tmp_path / "c.png", rows)
     assert (tmp_path / "c.png").stat().st_size > 1000

@@ -87,10 +87,40 @@ def test_each_row_has_its_own_noise_whatever_the_number_of_rows(model):
 
 
 def test_a_picture_is_written_at_its_scale(cvae_model, tmp_path):
-    drawing.draw(tmp_path / "new/a.PNG", "1-2", cvae_model, 2, seed=3, temperature=0.5, scale=3)
+    drawing.draw(tmp_path / "new/a.PNG", "1-2", [cvae_model], 2, seed=3, temperature=0.5, scale=3)
     expected = drawing.picture("1-2", cvae_model, 2, seed=3, temperature=0.5)
     with Image.open(tmp_path / "new/a.PNG") as image:
         assert np.array_equal(np.asarray(image), expected.repeat(3, 0).repeat(3, 1))
+
+
+def test_both_models_are_drawn_below_each_other_with_their_names(cvae_model, cgan_params, tmp_path):
+    gan = generator.Generator("cgan", cgan.build(cgan_params, DIGITS, 0).eval(), "md5", torch.device("cpu"))
+    drawing.draw(tmp_path / "both.png", "1-2", [cvae_model, gan], 2, scale=1)
+    with Image.open(tmp_path / "both.png") as image:
+        found = np.asarray(image)
+    pictures = [drawing.picture("1-2", model, 2) for model in (cvae_model, gan)]
+    width = pictures[0].shape[1]
+    assert np.array_equal(found[:, -width:], np.vstack(pictures))
+    names = np.split(found[:, :-width], 2)
+    assert all(name.max() > 200 for name in names), "in white"
+    assert not np.array_equal(*names)
+    small = cgan.build(cgan_params, SHAPES, 0).eval()
+    other = generator.Generator("cgan", small, "md5", torch.device("cpu"))
+    with pytest.raises(UserError, match="the models draw other classes or sizes"):
+        drawing.draw(tmp_path / "x.png", "1", [cvae_model, other])
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_picture_without_a_name_gets_a_new_one_from_its_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(drawing.new_name("2026-11-22")) == "2026-11-22.png"
+    (tmp_path / "2026-11-22.png").touch()
+    (tmp_path / "2026-11-22_2.png").symlink_to("nothing")
+    assert str(drawing.new_name("2026-11-22")) == "2026-11-22_3.png"
+    assert str(drawing.new_name("bag, coat")) == "bag-coat.png"
+    assert str(drawing.new_name("../12:30")) == "12-30.png"
+    assert str(drawing.new_name("-:-")) == "drawn.png"
+    assert len(str(drawing.new_name("1" * 100))) < 80
 
 
 @pytest.mark.parametrize(
@@ -114,7 +144,7 @@ def test_an_impossible_picture_is_refused_in_one_line(cvae_model, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=message) as error:
-        drawing.draw(**{"path": "a.png", "text": "12", "generator": cvae_model} | change)
+        drawing.draw(**{"path": "a.png", "text": "12", "models": [cvae_model]} | change)
     assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["file"]
 

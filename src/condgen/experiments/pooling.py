@@ -4,8 +4,9 @@ The runs are what `tracking.store.finished` returns: a row for each run, columns
 them (metrics.cgan.recall, params.seed, tags.code).
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pandas import DataFrame
@@ -13,6 +14,8 @@ from pandas import DataFrame
 from condgen.base.errors import UserError
 
 SEED = "params.seed"
+NAME = "tags.mlflow.runName"
+NAMES_WIDTH = 40  # characters of the runs' names in a row of the table
 # Runs that differ in one of these are never pooled, nor are runs with different parameters.
 TAGS = ["tags.code", "tags.data"]
 
@@ -24,12 +27,14 @@ class Row:
     Attributes:
         settings: parameter -> its value, for those that differ between rows.
         seeds: in order.
+        runs: their names, the oldest first.
         values: metric -> (mean, sample standard deviation over seeds or None for one seed).
     """
 
     settings: dict[str, str]
     seeds: list[str]
     values: dict[str, tuple[float, float | None]]
+    runs: list[str] = field(default_factory=list)
 
 
 def measured(runs: DataFrame) -> list[str]:
@@ -60,7 +65,8 @@ def group(runs: DataFrame, metrics: Sequence[str]) -> tuple[list[str], list[Row]
     if runs.empty:
         raise UserError(f"no finished run has all of {', '.join(metrics)}: 'dvc repro' makes one")
     keys = sorted({*TAGS, *(c for c in runs if c.startswith("params."))} - {SEED}, key=_short)
-    runs = runs.reindex(columns=runs.columns.union([*TAGS, SEED]))
+    runs = runs.reindex(columns=runs.columns.union([*TAGS, SEED, NAME]))
+    runs[NAME] = runs[NAME].astype(object).fillna("–")
     runs[[*keys, SEED]] = runs[[*keys, SEED]].astype(object).fillna("–")
     runs = runs.drop_duplicates([*keys, SEED], keep="last")
     differing = [key for key in keys if runs[key].nunique() > 1]
@@ -70,7 +76,7 @@ def group(runs: DataFrame, metrics: Sequence[str]) -> tuple[list[str], list[Row]
         columns = {metric: alike[f"metrics.{metric}"] for metric in metrics}
         several = len(alike) > 1
         values = {m: (float(c.mean()), float(c.std()) if several else None) for m, c in columns.items()}
-        rows.append(Row(settings, sorted(alike[SEED]), values))
+        rows.append(Row(settings, sorted(alike[SEED]), values, list(alike[NAME])))
     return [_short(key) for key in differing], rows
 
 
@@ -95,14 +101,25 @@ def _short(column: str) -> str:
 def text(differing: Sequence[str], rows: Sequence[Row]) -> str:
     """The table for a terminal: "mean ± standard deviation", aligned."""
     metrics = list(rows[0].values)
-    table = [[*differing, "seeds", *metrics]]
+    table = [[*differing, "seeds", *metrics, "runs"]]
     for row in rows:
         cells = [_cell(*row.values[metric]) for metric in metrics]
-        table.append([*row.settings.values(), str(len(row.seeds)), *cells])
+        table.append([*row.settings.values(), str(len(row.seeds)), *cells, _names(row.runs)])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table
     )
+
+
+def _names(runs: Sequence[str]) -> str:
+    """The names that fit into a row, each once, and how many more runs there are."""
+    shown, told = "", 0
+    for name, times in Counter(runs).items():
+        more = f"{', ' if shown else ''}{name}" + (f" (x{times})" if times > 1 else "")
+        if shown and len(shown + more) > NAMES_WIDTH:
+            break
+        shown, told = shown + more, told + times
+    return shown + (f" and {len(runs) - told} more" if told < len(runs) else "")
 
 
 def _cell(value: float, spread: float | None) -> str:
@@ -116,6 +133,7 @@ def as_csv(rows: Sequence[Row]) -> str:
         | {"seeds": len(row.seeds)}
         | {f"{metric}_mean": mean for metric, (mean, _) in row.values.items()}
         | {f"{metric}_sd": spread for metric, (_, spread) in row.values.items()}
+        | {"runs": " ".join(row.runs)}
         for row in rows
     ]
     return DataFrame(table).to_csv(index=False, lineterminator="\n")

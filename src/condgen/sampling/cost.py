@@ -3,7 +3,6 @@
 import time
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from condgen.sampling.generator import Generator
@@ -19,17 +18,9 @@ def counts(model: Generator) -> dict[str, int]:
     counter = FlopCounterMode(display=False)
     with counter:
         model.draw(z, labels)
-    return {"parameters": _used(model), "multiply_adds": counter.get_total_flops() // 2}
-
-
-def _used(model: Generator) -> int:
-    """The number of parameters of the modules that run when an image is drawn."""
-    ran: set[nn.Module] = set()
-    hooks = [m.register_forward_hook(lambda module, *_: ran.add(module)) for m in model.network.modules()]
-    model.draw(*_noise(model, 1))
-    for hook in hooks:
-        hook.remove()
-    return sum(p.numel() for module in ran for p in module.parameters(recurse=False))
+    parameters = {name for name, _ in model.network.named_parameters()}
+    used = sum(tensor.numel() for name, tensor in model.used().items() if name in parameters)
+    return {"parameters": used, "multiply_adds": counter.get_total_flops() // 2}
 
 
 def speed(model: Generator) -> dict[str, float]:

@@ -1,7 +1,9 @@
 """Draws with a trained generator: pictures of texts or classes, labelled data sets of any size."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from condgen.base import files, pictures, random
 from condgen.base.errors import UserError
 from condgen.datasets.spec import Spec, Words
+from condgen.models import MODELS
 from condgen.sampling.generator import Generator, check_conditional, check_noise, within
 
 SEPARATORS = " -.,:/+"  # allowed between the digits of dates, times and numbers
@@ -21,6 +24,8 @@ SHOWN = 20  # names of classes in a message
 GLYPH_WIDTH = 4 / 7  # the width of its cell
 FONT_SIZE = 13 / 14  # digits of this size are about as tall as MNIST's
 BASELINE = 6 / 7  # MNIST's digits fill the middle 20 of 28 rows, so they stand on this one
+LABEL_SIZE = 13 / 28  # of a model's name
+LONGEST_NAME = 60  # characters of a file's name that is made from a text
 
 # Pillow warns of an attack when it opens a larger picture (PIL.Image.MAX_IMAGE_PIXELS).
 MOST_PIXELS = 89_478_485
@@ -55,15 +60,23 @@ def picture(
 def draw(
     path: str | Path,
     text: str,
-    generator: Generator,
+    models: Sequence[Generator],
     variants: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
     scale: int = 4,
 ) -> None:
-    """Writes `picture` as a PNG, each pixel as a square of `scale` pixels. Raises UserError."""
+    """Writes `picture` as a PNG, each pixel as a square of `scale` pixels. Raises UserError.
+
+    Several models: each one's rows below those of the one before, with the models' names before them.
+    """
     within("scale", scale, 1, 32)
-    image = picture(text, generator, variants, seed, temperature)
+    if len({model.spec for model in models}) > 1:
+        raise UserError("the models draw other classes or sizes: draw with one at a time")
+    rows = [picture(text, model, variants, seed, temperature) for model in models]
+    if len(models) > 1:
+        rows = [np.hstack([label, row]) for label, row in zip(_labels(models, variants), rows, strict=True)]
+    image = np.vstack(rows)
     height, width = (scale * side for side in image.shape[:2])
     if height * width > MOST_PIXELS:
         raise UserError(
@@ -72,6 +85,16 @@ def draw(
         )
     with _writing(path):
         pictures.save_png(path, image, scale)
+
+
+def new_name(text: str) -> Path:
+    """A name for the picture of a text, in the working directory, that no file has yet.
+
+    "2026-11-22" -> 2026-11-22.png, then 2026-11-22_2.png; what is no letter or digit becomes a hyphen.
+    """
+    name = re.sub(r"\W+", "-", text).strip("-_")[:LONGEST_NAME] or "drawn"
+    names = (Path(f"{name}{end}.png") for end in chain([""], (f"_{n}" for n in count(2))))
+    return next(path for path in names if not path.is_symlink() and not path.exists())
 
 
 def export(
@@ -174,6 +197,21 @@ def _glyph(character: str, spec: Spec) -> np.ndarray:
     font = ImageFont.load_default(FONT_SIZE * side)
     ImageDraw.Draw(cell).text((width / 2, round(BASELINE * side)), character, "white", font, anchor="ms")
     return np.asarray(cell)
+
+
+def _labels(models: Sequence[Generator], variants: int) -> list[np.ndarray]:
+    """The names of models, white on black, each as high as its rows and all of the same width."""
+    spec = models[0].spec
+    font = ImageFont.load_default(LABEL_SIZE * spec.side)
+    titles = [MODELS[model.name].title for model in models]
+    width = round(max(font.getlength(title) for title in titles) + spec.side / 2)
+    cells = []
+    for title in titles:
+        cell = Image.new("L" if spec.channels == 1 else "RGB", (width, variants * spec.side))
+        place = (spec.side / 4, cell.height / 2)
+        ImageDraw.Draw(cell).text(place, title, "white", font, anchor="lm")
+        cells.append(np.asarray(cell))
+    return cells
 
 
 def _read(text: str, classes: Sequence[str]) -> list[int | str]:

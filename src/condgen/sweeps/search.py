@@ -200,5 +200,5 @@ def text(trials: list[Ended], sweep: plan.Sweep, cluster: bool) -> str:
 def page(sweep: str) -> str:
     """The address of the sweep's runs in the MLflow UI that `make ui` starts, or the server's."""
     server = without_secrets(address.address())
-    base = "http://127.0.0.1:5000" if server.startswith(address.SQLITE) else server
+    base = address.LOCAL_UI if server.startswith(address.SQLITE) else server
     return f"{base}/#/experiments/1/runs?searchFilter=tags.sweep%20%3D%20%27{sweep}%27"

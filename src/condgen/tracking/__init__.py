@@ -116,7 +116,7 @@ class Run:
             classes=list(classes),
             shape=list(shape),
             file=self.journal.keep(Path(folder)),
-            code=self.journal.keep(provenance.PACKAGE),
+            code=self.journal.keep(provenance.PACKAGE, leave_out=["weights"]),
             md5=pipeline.md5(Path(folder, "model.safetensors")),
             # No package index has a build's local version (2.9.1+cpu).
             requirements=[f"{package}=={version(package).split('+')[0]}" for package in MODEL_PACKAGES],

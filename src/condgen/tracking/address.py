@@ -8,6 +8,7 @@ from condgen.base.errors import UserError, one_line
 from condgen.base.pipeline import root
 
 SQLITE = "sqlite:///"
+LOCAL_UI = "http://127.0.0.1:5000"  # of `make ui`
 MOST_BYTES = 400  # SQLite opens 504; `store.connect` adds a folder to the path
 # SQLAlchemy takes what follows a ? as options, and decodes %20; MLflow's SQL breaks on both kinds of quotes.
 MISREAD = re.compile(r"""[?]|%[0-9a-fA-F]{2}|'.*"|".*'""")

@@ -29,7 +29,6 @@ from condgen.tracking.store import connect
 
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow has understood, and would say the same to another try
 STATE = "delivered.json"
-REPORT = "report.html"
 
 
 class Delivery:
@@ -227,8 +226,8 @@ class Delivery:
             new |= {f"reused.{stage}.run": made.info.run_id} if made else {}
         tags = client.get_run(self.parent).data.tags | new
         text = [tags.get("note", "")]
-        if any(artifact.path == REPORT for artifact in client.list_artifacts(self.parent)):
-            text.insert(0, f"[The report]({self.store.link(self.parent)}/artifacts/{REPORT})")
+        if any(artifact.path == registry.REPORT for artifact in client.list_artifacts(self.parent)):
+            text.insert(0, f"[The report]({self.store.link(self.parent)}/artifacts/{registry.REPORT})")
         for key in sorted(key for key in tags if key.startswith("reused.") and key.endswith(".run")):
             made, page = tags[key.removesuffix(".run")], self.store.link(tags[key])
             text.append(f"`{key.split('.')[1]}` did not run again: its result is that of [{made}]({page}).")

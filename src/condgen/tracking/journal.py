@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,14 +70,16 @@ class Journal:
         finally:
             self.owner.release()
 
-    def keep(self, path: Path) -> str:
+    def keep(self, path: Path, leave_out: Sequence[str] = ()) -> str:
         """Copies a file or a folder, which may change or be deleted before MLflow takes it.
 
-        Returns its name in the journal. Compiled code is left out.
+        Returns its name in the journal. Compiled code is left out, and
+        what has one of the given names.
         """
         name = self.new(path.name)
         if path.is_dir():
-            shutil.copytree(path, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            ignored = shutil.ignore_patterns("__pycache__", *leave_out)
+            shutil.copytree(path, self.folder / name, ignore=ignored)
         else:
             shutil.copyfile(path, self.folder / name)
         return name

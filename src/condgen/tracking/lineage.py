@@ -1,19 +1,23 @@
 """Which run made a file, from what, and who used it: files are found by their MD5, not by their names."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from condgen.base import pipeline
+from condgen.base import files, pipeline
 from condgen.base.errors import UserError
+from condgen.tracking import provenance
 from condgen.tracking.address import line
 from condgen.tracking.store import Store
 
 READ, WROTE = "read/", "wrote/"  # how a stage's tags with MD5s begin; a path follows
+RESULTS = "metrics/evaluate.json"  # among the artifacts of a run of evaluate
 
 
 def maker(store: Store, path: str, md5: str) -> Run | None:
@@ -27,23 +31,46 @@ def model_of_samples(store: Store, path: str, md5: str, model: str) -> str | Non
     return run.data.tags.get(f"{READ}data/models/{model}/model.safetensors") if run else None
 
 
-def trace(store: Store, what: str) -> str:
-    """What is known of a file or of a run, for people.
+def measured(store: Store, model: str, md5: str) -> tuple[dict[str, str], dict[str, Any] | None]:
+    """(the parameters of the run that trained a model, and what was measured of it, if it was).
 
-    what: a file, a folder of files, a run's id, or the name of a pipeline run. Raises UserError where no run
-    of this store knows it, or where the store fails.
+    md5: of its model.safetensors. The results are the latest evaluation's of samples that it drew. Raises
+    UserError if the store fails.
     """
-    path = Path(what)
+    path, samples = f"data/models/{model}/model.safetensors", f"data/samples/{model}.npz"
+    try:
+        trained = maker(store, path, md5)
+        drawn = store.latest(f"tags.stage = 'sample' AND tags.`{READ}{path}` = '{md5}'")
+        drawn_md5 = drawn and drawn.data.tags.get(WROTE + samples)
+        judged = store.latest(f"tags.stage = 'evaluate' AND tags.`{READ}{samples}` = '{drawn_md5}'")
+        if judged is None or not drawn_md5:
+            return (dict(trained.data.params) if trained else {}), None
+        with tempfile.TemporaryDirectory() as folder:
+            file = store.client.download_artifacts(judged.info.run_id, RESULTS, folder)
+            results = files.read_json(file)
+    except MlflowException as error:
+        raise UserError(f"MLflow cannot tell who measured this {model}: {line(error)}") from None
+    return (dict(trained.data.params) if trained else {}), results
+
+
+def trace(store: Store, what: str) -> str:
+    """What is known of a file, of a run or of a DVC experiment, for people.
+
+    what: a file, a folder of files, a run's id, or the name of a pipeline run or of an experiment. An
+    ancestor is described once. Raises UserError where no run of this store knows it, or where the store
+    fails.
+    """
+    path, told = Path(what), set[str]()
     try:
         if not os.path.exists(what):  # unlike pathlib's, not surprised by any name
-            return "\n".join(_run(store, what))
+            return "\n".join(_run(store, what, told))
         found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        return "\n\n".join("\n".join(_file(store, file)) for file in found)
+        return "\n\n".join("\n".join(_file(store, file, told)) for file in found)
     except MlflowException as error:
         raise UserError(f"MLflow cannot trace {what}: {line(error)}") from None
 
 
-def _file(store: Store, path: Path) -> Iterator[str]:
+def _file(store: Store, path: Path, told: set[str]) -> Iterator[str]:
     md5 = pipeline.md5(path)
     stages = store.runs("tags.stage != 'pipeline'")
     made = [run for run in stages if md5 in _hashes(run, WROTE).values()]
@@ -52,11 +79,11 @@ def _file(store: Store, path: Path) -> Iterator[str]:
     if not made and not used:
         raise UserError(f"{path} has MD5 {md5}, which no run in this store wrote or read")
     if made:
-        yield from _made(store, made[0], "  ")
+        yield from _made(store, made[0], "  ", told)
     else:
         yield "  made by a run that is not in this store"
     for run in used:
-        yield f"  used by {run.info.run_name}  {store.link(run.info.run_id)}"
+        yield f"  used by {run.info.run_name}  {store.page(run.info.run_id)}"
 
 
 def _hashes(run: Run, prefix: str) -> dict[str, str]:
@@ -64,11 +91,15 @@ def _hashes(run: Run, prefix: str) -> dict[str, str]:
     return {k.removeprefix(prefix): md5 for k, md5 in sorted(run.data.tags.items()) if k.startswith(prefix)}
 
 
-def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
-    """A run and, indented, the runs that made what it read."""
+def _made(store: Store, run: Run, indent: str, told: set[str]) -> Iterator[str]:
+    """A run and, indented, the runs that made what it read. told: the IDs of those that were described."""
+    if run.info.run_id in told:
+        yield f"{indent}made by {run.info.run_name}, see above"
+        return
+    told.add(run.info.run_id)
     tags = run.data.tags
     started = datetime.fromtimestamp(run.info.start_time / 1000)
-    yield f"{indent}made by {run.info.run_name}, {started:%Y-%m-%d %H:%M:%S}  {store.link(run.info.run_id)}"
+    yield f"{indent}made by {run.info.run_name}, {started:%Y-%m-%d %H:%M:%S}  {store.page(run.info.run_id)}"
     indent += "  "
     changed = f", with changes in {tags['git.changed']}" if "git.changed" in tags else ""
     yield f"{indent}commit {tags.get('git.commit', 'unknown')[:12]}{changed}"
@@ -85,17 +116,18 @@ def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
             makers.setdefault(found.info.run_id, (found, []))[1].append(path)
     for found, paths in makers.values():
         yield f"{indent}read {', '.join(paths)}"
-        yield from _made(store, found, indent + "  ")
+        yield from _made(store, found, indent + "  ", told)
 
 
-def _run(store: Store, what: str) -> Iterator[str]:
+def _run(store: Store, what: str, told: set[str]) -> Iterator[str]:
     # Not by a query: names hold characters that its language does not know.
     run = next((run for run in store.runs("") if what in (run.info.run_id, run.info.run_name)), None)
     if run is None:
-        raise UserError(f"{what} is neither a file nor the id or name of a run in this store")
-    yield f"{run.info.run_name}  {run.info.status}  {store.link(run.info.run_id)}"
+        yield from _experiment(store, what, told)
+        return
+    yield f"{run.info.run_name}  {run.info.status}  {store.page(run.info.run_id)}"
     for stage in reversed(store.children(run.info.run_id) or [run]):
-        yield from _made(store, stage, "  ")
+        yield from _made(store, stage, "  ", told)
         for path, md5 in _hashes(stage, WROTE).items():
             here = pipeline.root() / path
             same = here.is_file() and pipeline.md5(here) == md5
@@ -103,3 +135,19 @@ def _run(store: Store, what: str) -> Iterator[str]:
     for key, value in sorted(run.data.tags.items()):
         if key.startswith("reused.") and not key.endswith(".run"):
             yield f"  {key.removeprefix('reused.')} did not run again: its result is that of {value}"
+
+
+def _experiment(store: Store, name: str, told: set[str]) -> Iterator[str]:
+    """A DVC experiment without a run, because DVC had all its results: who made them, by its dvc.lock."""
+    outs = provenance.experiment(name)
+    if outs is None:
+        raise UserError(f"{name} is neither a file nor the id or name of a run, nor a DVC experiment")
+    yield f"{name}, a DVC experiment all of whose stages came from the cache"
+    for stage, wrote in outs.items():
+        runs = (maker(store, path, md5) for path, md5 in wrote.items())
+        found = next(filter(None, runs), None)
+        yield f"  {stage}"
+        if found is None:
+            yield "    made by a run that is not in this store"
+        else:
+            yield from _made(store, found, "    ", told)

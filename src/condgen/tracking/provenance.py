@@ -1,6 +1,7 @@
 """Where a run comes from: its pipeline execution, experiment, commit and changes."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import psutil
 
-from condgen.base import params, process
+from condgen.base import params, pipeline, process
 from condgen.base.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/[^/]+")
 MOST = 5000  # characters; MLflow takes 8000 in a tag
 
 
@@ -48,6 +50,24 @@ def why_stopped() -> str | None:
 def name(tags: Mapping[str, str]) -> str:
     """The name of an execution: its DVC experiment, or branch@commit."""
     return tags.get("dvc.experiment") or f"{tags.get('git.branch', 'HEAD')}@{tags['git.commit'][:7]}"
+
+
+def experiment(name: str) -> dict[str, dict[str, str]] | None:
+    """Stage -> file that it wrote -> MD5, of a DVC experiment; None if there is no such experiment.
+
+    From its dvc.lock, and so without the files in its folders, of which it has only one MD5 for all.
+    """
+    root = str(pipeline.root())
+    refs = _git("-C", root, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/exps/")
+    # refs/exps/<commit, cut after two characters>/<name>
+    found = next((r for r in refs.splitlines() if EXPERIMENT.fullmatch(r) and r.endswith(f"/{name}")), None)
+    if found is None:
+        return None
+    stages = params.parse(_git("-C", root, "show", f"{found}:./dvc.lock"), "dvc.lock").get("stages", {})
+    return {
+        stage: {out["path"]: out["md5"] for out in spec.get("outs", []) if not out["md5"].endswith(".dir")}
+        for stage, spec in stages.items()
+    }
 
 
 def _changed_params(baseline: str) -> str:

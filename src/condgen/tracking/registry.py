@@ -19,6 +19,7 @@ from condgen.tracking import address, location
 from condgen.tracking.address import SQLITE
 
 CHAMPION = "champion"
+REPORT = "report.html"  # among the artifacts of a pipeline run
 
 
 def registered_name(model: str) -> str:
@@ -98,15 +99,7 @@ def fetch(model: str) -> Path:
     model: as `models:/condgen-cgan@champion`, `models:/condgen-cgan/3`, `models:/m-…` or `runs:/…/cgan`.
     None of the code that lies beside the files is run. Raises UserError where there is no such model.
     """
-    uri = address.readable()
-    target = tempfile.mkdtemp(prefix="condgen-model-")
-    atexit.register(shutil.rmtree, target, ignore_errors=True)
-    try:
-        mlflow.set_tracking_uri(uri)
-        folder = Path(mlflow.artifacts.download_artifacts(model, dst_path=target))
-    except Exception as error:
-        why = address.line(error)
-        raise UserError(f"{model} cannot be fetched from {uri}: {why}") from None
+    folder, uri = _download(model), address.readable()
     found = next(iter(sorted(folder.rglob("model.safetensors"))), None)
     if found is None:
         path = Path(uri.removeprefix(SQLITE))
@@ -114,3 +107,50 @@ def fetch(model: str) -> Path:
             raise UserError(f"{model} is not in {old}, where {path} keeps its artifacts: {location.HINT}")
         raise UserError(f"{model} holds no model.safetensors: it is not a model of condgen")
     return found.parent
+
+
+def report(model: str) -> Path:
+    """The report of the pipeline run that made a model, in a temporary place.
+
+    model: an address as `fetch` takes, or `runs:/ID` of any run. Raises UserError where there is none.
+    """
+    uri = address.readable()
+    try:
+        client = MlflowClient(uri, uri)
+        run = client.get_run(_run(client, model))
+        parent = run.data.tags.get("mlflow.parentRunId", run.info.run_id)
+        if all(artifact.path != REPORT for artifact in client.list_artifacts(parent)):
+            raise UserError(f"the run that made {model} has no report: its pipeline did not come to it")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{model} cannot be found in {uri}: {address.line(error)}") from None
+    return _download(f"runs:/{parent}/{REPORT}")
+
+
+def _run(client: MlflowClient, model: str) -> str:
+    """The ID of the run that made a model."""
+    kind, _, rest = model.partition(":/")
+    name, _, version = rest.strip("/").partition("/")
+    name, _, alias = name.partition("@")
+    if kind == "runs":
+        return name
+    if alias or version == "latest":
+        found = client.get_model_version_by_alias(name, alias or version)
+    elif version:
+        found = client.get_model_version(name, version)
+    else:
+        return str(client.get_logged_model(name).source_run_id)
+    return str(found.run_id)
+
+
+def _download(artifact: str) -> Path:
+    """An artifact of a store in a temporary place. Raises UserError."""
+    uri = address.readable()
+    target = tempfile.mkdtemp(prefix="condgen-model-")
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
+    try:
+        mlflow.set_tracking_uri(uri)
+        return Path(mlflow.artifacts.download_artifacts(artifact, dst_path=target))
+    except Exception as error:
+        raise UserError(f"{artifact} cannot be fetched from {uri}: {address.line(error)}") from None

@@ -45,6 +45,11 @@ class Store(NamedTuple):
         page = f"#/experiments/{self.experiment}/runs/{run}"
         return f"{without_secrets(self.uri).rstrip('/')}/{page}" if self.uri.startswith("http") else page
 
+    def page(self, run: str) -> str:
+        """A run's page with its whole address; for a file, as `make ui` serves it."""
+        link = self.link(run)
+        return link if link.startswith("http") else f"{address.LOCAL_UI}/{link}"
+
 
 def connect(uri: str, name: str) -> Store:
     """Opens a store, and creates the experiment where there is none. Raises what MLflow raises.
