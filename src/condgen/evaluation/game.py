@@ -43,7 +43,8 @@ def load(path: str | Path, spec: Spec) -> Game:
     for name, array, (dtype, shape) in zip(names, found, expected, strict=True):
         if array.dtype != np.dtype(dtype) or array.shape != shape:
             raise UserError(
-                f"{path}: {name} is {array.dtype} {list(array.shape)}, but must be {dtype} {list(shape)}; {AGAIN}"
+                f"{path}: {name} is {array.dtype} {list(array.shape)}, but must be {dtype} {list(shape)}; "
+                f"{AGAIN}"
             )
     if n and (labels.max() >= spec.count or not np.isin(origins, ["real", *MODELS]).all()):
         raise UserError(f"{path} holds labels or origins that do not exist; {AGAIN}")
@@ -56,8 +57,6 @@ def load(path: str | Path, spec: Spec) -> Game:
 @torch.no_grad()
 def opinions(judge: Classifier, game: Game, spec: Spec) -> tuple[np.ndarray, np.ndarray]:
     """(the class that the classifier names `[n]`, its probability of that class `[n]`)."""
-    if not len(game.images):
-        return np.zeros(0, np.int64), np.zeros(0, np.float32)
     x = spec.to_float(game.images).to(next(judge.parameters()).device)
     sure, read = classify(judge, x)[1].softmax(dim=1).max(dim=1)
     return read.cpu().numpy(), sure.cpu().numpy()

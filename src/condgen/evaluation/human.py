@@ -1,8 +1,8 @@
 """People as discriminators: the lines that the page's game gives, pooled.
 
-A line is JSON: the number of the game, an id of its own, the MD5 of the pictures (data/playground/game.npz), and
-for real pictures and those of each model how many were shown (n), how many the player took for real (taken), how
-many D took for real (d), and of how many the classifier read the class that was asked for (read).
+A line is JSON: the number of the game, an id of its own, the MD5 of the pictures (data/playground/game.npz),
+and for real pictures and those of each model how many were shown (n), how many the player took for real
+(taken), how many D took for real (d), and of how many the classifier read the class asked for (read).
 """
 
 import json
@@ -92,7 +92,8 @@ def _answer(line: str) -> Answer:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{key}: {first['msg']}" if key else first["msg"]) from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{key}: {said}" if key else "not the result of a game") from None
 
 
 def table(answers: Sequence[Answer]) -> str:

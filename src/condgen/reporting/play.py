@@ -107,15 +107,18 @@ def _program(path: Path) -> str:
 def _precision(about: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> str:
     """What the page does to the weights, in a sentence."""
     rounded = [
-        f"the {names[name]}'s {a['numbers'] / 1e6:.2f} million numbers are rounded to {BITS[a['weights']]} bits, "
-        f"which changes a pixel by {a['mean_difference']:.2g} of 255 grey levels on average and by "
-        f"{a['largest_difference']} at most"
+        f"the {names[name]}'s {a['numbers'] / 1e6:.2f} million numbers are rounded to "
+        f"{BITS[a['weights']]} bits, which changes a pixel by {a['mean_difference']:.2g} of 255 grey levels "
+        f"on average and by {a['largest_difference']} at most"
         for name, a in about.items()
         if a.get("weights") in BITS
     ]
     if not rounded:
         return "The networks' weights are complete, 32 bits each."
-    return f"That is so but for rounding: to fit into this page, {'; '.join(rounded)}, in 10 pictures of each class."
+    return (
+        f"That is so but for rounding: to fit into this page, {'; '.join(rounded)}, in 10 pictures of each "
+        "class."
+    )
 
 
 def _game(

@@ -1,4 +1,4 @@
-"""The pictures of the page's game "you are the discriminator": real and drawn ones, and what D says of them."""
+"""The pictures of the page's game, real and drawn ones, and what the discriminator says of them."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -22,17 +22,17 @@ def pictures(
 ) -> dict[str, np.ndarray]:
     """Real test images, and as many samples of each model with the same labels, for data/playground/game.npz.
 
-    The labels are the same, so that none gives away where a picture comes from. samples: model -> images uint8
-    and labels, as `latent.sample` returns them. Returns images uint8 `[n, ...]`, labels uint8 `[n]`, origins
-    `[n]` ("real" or a model's name), and scores float32 `[n]`: above 0, the trained D takes a picture with
-    this label for real (`scores`). At most EACH of each origin; fewer where there are not that many.
-    Raises UserError if the data set is not what the models were trained on.
+    The labels are the same, so that none gives away where a picture comes from. samples: model -> images
+    uint8 and labels, as `latent.sample` returns them. Returns images uint8 `[n, ...]`, labels uint8 `[n]`,
+    origins `[n]` ("real" or a model's name), and scores float32 `[n]`: above 0, the trained D takes a picture
+    with this label for real. At most EACH of each origin; fewer where there are not that many. Raises
+    UserError if the data set is not what the models were trained on.
     """
     spec, test = split.spec, split.test
     if spec != cgan.spec:
         raise UserError(
-            "data/dataset.npz holds other classes or sizes than the models were trained on: 'dvc repro' trains "
-            "them again"
+            "data/dataset.npz holds other classes or sizes than the models were trained on: 'dvc repro' "
+            "trains them again"
         )
     sets = {"real": (spec.to_uint8(test.x), test.y.cpu().numpy())} | {
         name: (found["images"], found["labels"].astype(np.int64)) for name, found in samples.items()
@@ -54,9 +54,7 @@ def pictures(
     found = {
         "images": np.concatenate(
             [sets[name][0][[rows[label][turn] for label, turn in places]] for name, rows in by_class.items()]
-        )
-        if places
-        else np.zeros((0, *spec.shape), np.uint8),
+        ),
         "labels": np.array([label for _ in sets for label, _ in places], np.uint8),
         "origins": np.array([name for name in sets for _ in places], "U16"),
     }
@@ -71,8 +69,8 @@ def scores(
 ) -> np.ndarray:
     """D's logits of the chosen pictures, less the logit at which it tells real from drawn, float32 `[n]`.
 
-    That is where it is wrong equally often about real validation images and about the CGAN's samples. 0 is not
-    the place: trained with dropout, D's logits are others without it, and those of some losses have no zero.
+    That is where it is wrong equally often about real validation images and about the CGAN's samples. It is
+    not 0: D was trained with dropout, without which its logits are others, and some losses have no zero.
     """
     step = -(-len(drawn["labels"]) // COMPARED)
     real = logits(cgan, validation.x[:COMPARED], validation.y[:COMPARED])

@@ -1,8 +1,8 @@
 """A trained generator as a program for the page: a list of plain operations, and their numbers.
 
-The page draws in the browser, where there is no PyTorch. So what `draw` computes is written down as steps that
-a few lines of JavaScript can run (src/condgen/reporting/page/network.js): a file in the safetensors format,
-whose metadata `program` is JSON with the steps, the classes and the shape of an image.
+The page draws in the browser, where there is no PyTorch. So what `draw` computes is written down as steps
+that a few lines of JavaScript can run (src/condgen/reporting/page/network.js): a file in the safetensors
+format, whose metadata `program` is JSON with the steps, the classes and the shape of an image.
 """
 
 import copy
@@ -36,8 +36,9 @@ def write(folder: str | Path, generators: Mapping[str, Generator], most: int = M
     """Writes <model>.safetensors for each generator that fits, and playground.json.
 
     playground.json has for each model either `left_out`, a sentence that says why it has no program, or
-    `weights` (one of PRECISIONS), `numbers` (how many), `latent_dim` and, of rounded weights, `mean_difference` and
-    `largest_difference` of pixels from unrounded ones: grey levels, of COMPARED images of each class.
+    `weights` (one of PRECISIONS), `numbers` (how many), `latent_dim` and, of rounded weights,
+    `mean_difference` and `largest_difference` of pixels from unrounded ones: grey levels, of COMPARED images
+    of each class. Raises UserError if a model draws NaN.
     """
     about: dict[str, dict[str, Any]] = {
         name: {"left_out": f"It was trained without labels ({name}.conditional is false), so it cannot be "
@@ -58,8 +59,8 @@ def write(folder: str | Path, generators: Mapping[str, Generator], most: int = M
         else:
             name = max(packed, key=sizes.__getitem__)
             about[name] = {
-                "left_out": f"Its weights would take {sizes[name] / 1e6:.1f} MB of this page, even with 8 bits "
-                f"each, and there is room for {most / 1e6:.1f} MB."
+                "left_out": f"Its weights would take {sizes[name] / 1e6:.1f} MB of this page, even with 8 "
+                f"bits each, and there is room for {most / 1e6:.1f} MB."
             }
             del packed[name], sizes[name], precisions[name]
     about |= {name: _about(generators[name], precision) for name, precision in precisions.items()}

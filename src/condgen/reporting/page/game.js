@@ -26,7 +26,8 @@
     guesses = [];
     const next = noise.generator(number, "game");
     const rows = origin => [...game.origins.keys()].filter(i => game.origins[i] === origin);
-    shown = shuffled(Object.entries(SHARES).flatMap(([origin, n]) => shuffled(rows(origin), next).slice(0, n)), next);
+    const some = ([origin, n]) => shuffled(rows(origin), next).slice(0, n);
+    shown = shuffled(Object.entries(SHARES).flatMap(some), next);
     Object.assign(find(".address"), { href: `#game=${number}`, textContent: number });
     said.textContent = "";
     find(".copied").textContent = "";
@@ -37,13 +38,14 @@
 
   function paint(canvas, row) {
     Object.assign(canvas, { width: side, height: side });
-    const context = canvas.getContext("2d"), { across } = game;
-    context.drawImage(sheet, row % across * side, Math.floor(row / across) * side, side, side, 0, 0, side, side);
+    const left = row % game.across * side, top = Math.floor(row / game.across) * side;
+    canvas.getContext("2d").drawImage(sheet, left, top, side, side, 0, 0, side, side);
   }
 
   function show() {
     const row = shown[guesses.length], label = classes[game.labels[row]];
-    turn.textContent = `Picture ${guesses.length + 1} of ${shown.length}: ${one === "digit" ? "a" : "class"} ${label}`;
+    const what = one === "digit" ? `a ${label}` : label;
+    turn.textContent = `Picture ${guesses.length + 1} of ${shown.length}: ${what}`;
     paint(find(".round canvas"), row);
   }
 
@@ -51,13 +53,14 @@
     const row = shown[guesses.length], origin = game.origins[row];
     guesses.push(real);
     const right = real === (origin === "real");
-    said.textContent = `${right ? "Right" : origin === "real" ? "Wrong" : "Fooled"}: picture ${guesses.length} is ` +
-      `${origin === "real" ? "real" : `drawn by the ${names[origin]}`}. D takes it for ${game.scores[row] > 0 ? "real" : "drawn"}, ` +
+    const [mark, truth] = origin === "real" ? ["Wrong", "real"] : ["Fooled", `drawn by the ${names[origin]}`];
+    said.textContent = `${right ? "Right" : mark}: picture ${guesses.length} is ${truth}. ` +
+      `D takes it for ${game.scores[row] > 0 ? "real" : "drawn"}, ` +
       `the classifier reads ${classes[game.read[row]]} (${Math.round(100 * game.sure[row])} %).`;
     if (guesses.length < shown.length) show(); else finish();
   }
 
-  // Of each origin: n pictures, how many were taken for real, by D as well, and rightly read by the classifier.
+  // Of each origin: n pictures; how many the player and D took for real, and the classifier read rightly.
   function counts() {
     return Object.fromEntries(Object.keys(SHARES).map(origin => {
       const turns = [...shown.keys()].filter(i => game.origins[shown[i]] === origin);
@@ -74,8 +77,8 @@
   // Wilson 1927: a 95 % interval of a share, in percent.
   function wilson(k, n) {
     const z = 1.959963984540054, p = k / n, wide = 1 + z * z / n;
-    const half = z * Math.sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-    return [-half, half].map(h => Math.round(100 * Math.min(1, Math.max(0, (p + z * z / (2 * n) + h) / wide))));
+    const middle = p + z * z / (2 * n), half = z * Math.sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    return [middle - half, middle + half].map(x => Math.round(100 * Math.min(1, Math.max(0, x / wide))));
   }
 
   function finish() {
@@ -83,36 +86,34 @@
     const [k, n] = [cvae.taken + cgan.taken, cvae.n + cgan.n], [low, high] = wilson(k, n);
     round.hidden = true;
     score.hidden = false;
-    find(".score h3").textContent = `You were fooled by ${k} of ${n} drawn pictures (${Math.round(100 * k / n)} % [${low}, ` +
-      `${high}]): ${cvae.taken} of ${cvae.n} by the ${names.cvae}, ${cgan.taken} of ${cgan.n} by the ${names.cgan}. Of ${real.n} real ` +
-      `${images} you took ${real.taken} for real.`;
+    find(".score h3").textContent = `You were fooled by ${k} of ${n} drawn pictures ` +
+      `(${Math.round(100 * k / n)} % [${low}, ${high}]): ${cvae.taken} of ${cvae.n} by the ${names.cvae}, ` +
+      `${cgan.taken} of ${cgan.n} by the ${names.cgan}. Of ${real.n} real ${images} you took ${real.taken} for real.`;
+    const make = (tag, textContent, ...children) => {
+      const made = Object.assign(document.createElement(tag), { textContent });
+      made.append(...children);
+      return made;
+    };
     const cell = (k, n) => {
-      const [low, high] = wilson(k, n), td = document.createElement("td"), small = document.createElement("small");
-      small.textContent = `${Math.round(100 * k / n)} % [${low}, ${high}]`;
-      td.append(`${k}`, small);
-      return td;
+      const [low, high] = wilson(k, n);
+      return make("td", k, make("small", `${Math.round(100 * k / n)} % [${low}, ${high}]`));
     };
     find("tbody").replaceChildren(...Object.entries(found).map(([origin, { n, taken, d, read }]) => {
-      const row = document.createElement("tr"), head = document.createElement("th"), total = document.createElement("td");
+      const head = make("th", origin === "real" ? `real ${images}` : names[origin]);
       head.scope = "row";
-      head.textContent = origin === "real" ? `real ${images}` : names[origin];
-      total.textContent = n;
-      row.append(head, total, cell(taken, n), cell(d, n), cell(read, n));
-      return row;
+      return make("tr", "", head, make("td", n), cell(taken, n), cell(d, n), cell(read, n));
     }));
     find(".seen").replaceChildren(...shown.map((row, i) => {
-      const item = document.createElement("li"), canvas = document.createElement("canvas"), note = document.createElement("span");
       const origin = game.origins[row], right = guesses[i] === (origin === "real");
-      canvas.className = "picture";
+      const canvas = Object.assign(make("canvas", ""), { className: "picture", role: "img" });
+      canvas.setAttribute("aria-label", `Picture ${i + 1}, guessed ${right ? "right" : "wrong"}:`);
       paint(canvas, row);
-      note.textContent = `${origin === "real" ? "real" : names[origin]}${right ? "" : " ✗"}`;
+      const note = make("span", `${origin === "real" ? "real" : names[origin]}${right ? "" : " ✗"}`);
       note.className = right ? "" : "wrong";
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `Picture ${i + 1}, ${right ? "guessed right" : "guessed wrong"}:`);
-      item.append(canvas, note);
-      return item;
+      return make("li", "", canvas, note);
     }));
-    const id = [...crypto.getRandomValues(new Uint8Array(6))].map(x => x.toString(16).padStart(2, "0")).join("");
+    const bytes = [...crypto.getRandomValues(new Uint8Array(6))];  // so that no game is counted twice
+    const id = bytes.map(x => x.toString(16).padStart(2, "0")).join("");
     find("textarea").value = JSON.stringify({ game: number, id, pictures: game.md5, ...found });
     find(".score h3").focus();
   }
@@ -129,7 +130,7 @@
   });
   section.addEventListener("keydown", event => {
     if (round.hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-    const real = { r: true, ArrowLeft: true, d: false, ArrowRight: false }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const real = { r: true, R: true, ArrowLeft: true, d: false, D: false, ArrowRight: false }[event.key];
     if (real === undefined) return;
     event.preventDefault();
     guess(real);

@@ -1,9 +1,9 @@
 "use strict";
 // Runs a trained generator: the program and the weights that src/condgen/sampling/program.py writes.
-// Plain functions, because no kept runtime can be embedded here: onnxruntime-web's WebAssembly alone has about
-// 10 MB, more than twice the whole page, and TensorFlow.js comes only from npm, which the build does not use.
+// Plain functions, because no kept runtime can be embedded here: onnxruntime-web's WebAssembly alone has
+// about 10 MB, more than twice the whole page, and no package on PyPI brings TensorFlow.js.
 const network = (() => {
-  // Each operation: what flows through, {values: Float32Array, shape}, the step, and the label -> what follows.
+  // Each operation: what comes, {values: Float32Array, shape}, the step, the label -> what goes.
   // Sums are in float64, results in float32.
   const OPERATIONS = {
     label: ({ values }, step, label, classes) => {
@@ -166,8 +166,8 @@ const network = (() => {
       tensors[name] = Object.assign(READERS[dtype](file.slice(start + from, start + to)), { shape });
     }
     for (const [name, weight] of Object.entries(tensors)) {
-      const scale = tensors[`${name}.scale`];  // of each row of whole numbers
-      if (scale) weight.forEach((x, i) => { weight[i] = x * scale[Math.floor(i * scale.length / weight.length)]; });
+      const scale = tensors[`${name}.scale`], size = weight.length / scale?.length;  // of rows of whole numbers
+      if (scale) weight.forEach((x, i) => { weight[i] = x * scale[Math.floor(i / size)]; });
     }
     for (const step of program.steps) {
       for (const [key, value] of Object.entries(step)) if (key !== "op") step[key] = tensors[value] ?? value;

@@ -1,7 +1,7 @@
 "use strict";
-// The noise that `condgen draw` draws from, number for number: the seed of a stream (src/condgen/base/random.py)
-// and PyTorch's CPU generator with its torch.randn (aten/src/ATen/core/MT19937RNGEngine.h,
-// DistributionsHelper.h and native/cpu/DistributionTemplates.h).
+// The noise that `condgen draw` draws from, number for number: the seed of a stream
+// (src/condgen/base/random.py), and PyTorch's CPU generator with its torch.randn
+// (aten/src/ATen/core/MT19937RNGEngine.h, DistributionsHelper.h and native/cpu/DistributionTemplates.h).
 const noise = (() => {
   // SHA-256 (FIPS 180-4) of an ASCII text, its first 32 bits. crypto.subtle has it, but not on every page
   // without a secure origin, and this page may be opened from anywhere.

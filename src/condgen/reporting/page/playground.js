@@ -3,7 +3,8 @@
 (() => {
   const section = document.getElementById("draw"), form = section.querySelector("form");
   if (!form) return;
-  const MOST_SEED = 2 ** 32 - 1, LONGEST_TEXT = 100, SCALE = 4, REACH = 3;  // REACH: of the pad, in deviations
+  const MOST_SEED = 2 ** 32 - 1, LONGEST_TEXT = 100, SCALE = 4;
+  const REACH = 3;  // of the pad, in standard deviations
   const SLICE = 30;  // milliseconds of drawing, after which the browser may react
   const field = id => document.getElementById(`draw-${id}`);
   const [text, seed, temperature, between, other] =
@@ -12,8 +13,8 @@
 
   const models = [...section.querySelectorAll(".model")].filter(figure => figure.querySelector("canvas"))
     .map(figure => ({
-      figure, name: figure.dataset.model, title: figure.querySelector("figcaption").innerText.trim().split(/\s/)[0],
-      canvas: figure.querySelector("canvas"), drawn: new Map(), hand: null, program: null,
+      figure, name: figure.dataset.model, title: figure.dataset.title, canvas: figure.querySelector("canvas"),
+      drawn: new Map(), hand: null, program: null,
     }));
 
   // The text as labels and separators, as condgen.sampling.drawing reads it. Throws an Error to show.
@@ -21,7 +22,8 @@
     const value = text.value, named = !separators;
     const found = named ? value.split(",").map(name => name.trim()) : [...value];
     if (found.length > LONGEST_TEXT) {
-      throw Error(`The text has ${found.length} ${named ? "names" : "characters"}, but must have at most ${LONGEST_TEXT}.`);
+      const what = named ? "names" : "characters";
+      throw Error(`The text has ${found.length} ${what}, but must have at most ${LONGEST_TEXT}.`);
     }
     const labels = found.map(part => classes.indexOf(part));
     if (named) {
@@ -190,7 +192,8 @@
   }
 
   function wirePad(model) {
-    const pad = model.figure.querySelector(".pad"), sliders = [...model.figure.querySelectorAll(".hand input")];
+    const pad = model.figure.querySelector(".pad");
+    const sliders = [...model.figure.querySelectorAll(".hand input")];
     if (!pad) return;
     const choose = values => {
       model.hand = values;
@@ -206,7 +209,9 @@
     };
     pad.addEventListener("pointerdown", follow);
     pad.addEventListener("pointermove", follow);
-    for (const slider of sliders) slider.addEventListener("input", () => choose(sliders.map(s => Number(s.value))));
+    for (const slider of sliders) {
+      slider.addEventListener("input", () => choose(sliders.map(s => Number(s.value))));
+    }
     model.figure.querySelector(".random").addEventListener("click", () => { random(model); draw(); });
   }
 
