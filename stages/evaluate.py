@@ -11,11 +11,10 @@ from condgen import tracking
 from condgen.base import files, params
 from condgen.base.device import choose_device, machine
 from condgen.datasets import data
-from condgen.datasets.spec import Words
-from condgen.evaluation import suite
+from condgen.evaluation import game, suite
 from condgen.evaluation.params import EvaluateParams, RegistryParams
 from condgen.models import MODELS, classifier, restore
-from condgen.reporting import captions, plots, report
+from condgen.reporting import play, plots, report
 
 
 def main() -> None:
@@ -36,6 +35,8 @@ def main() -> None:
         judged = suite.read_accuracy("data/metrics/train_classifier.json", images.source)
         bounds = suite.read_bounds("data/metrics/train_cvae.json", images.source)
         costs = suite.read_costs("data/metrics/sample.json")
+        shown = game.load("data/playground/game.npz", spec)
+        played = play.load("data/playground", spec, shown, game.opinions(judge, shown, spec))
 
         measured = suite.measure_all(drawn, histories, images, judge, network, p.gan_train_epochs)
         results = suite.results(measured, images, p.reference, judged, bounds, costs)
@@ -43,10 +44,7 @@ def main() -> None:
         files.write_csv("data/plots/accuracy_by_class.csv", report.accuracy_rows(results))
         plots.evaluation("data/plots/evaluate", results, curves)
         plots.nearest("data/plots/evaluate", suite.nearest_pairs(drawn, images))
-        pictures = captions.pictures(
-            Words(spec.classes), Path("data/plots/sample"), Path("data/plots/evaluate")
-        )
-        report.html("data/report.html", results, pictures)
+        report.html("data/report.html", results, play=played)
 
         for parent in (False, True):
             run.numbers(suite.headline(results), parent=parent)

@@ -51,9 +51,7 @@ def charts(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Chart]:
     return [_chart(title, model, curves[model], names) for title, (model, names) in PANELS.items()]
 
 
-def _chart(
-    title: str, model: str, rows: Sequence[Mapping[str, float]], names: Mapping[str, str]
-) -> Chart:
+def _chart(title: str, model: str, rows: Sequence[Mapping[str, float]], names: Mapping[str, str]) -> Chart:
     last = int(rows[-1]["epoch"])
     step = (WIDTH - LEFT - RIGHT) / max(last - 1, 1)
     found = [row[key] for row in rows for key in names]

@@ -16,6 +16,7 @@ from condgen.base.errors import UserError
 from condgen.datasets.spec import Spec, Words
 from condgen.evaluation.game import Game
 from condgen.models import MODELS
+from condgen.reporting.figures import NAMES
 
 ACROSS = 20  # pictures in a row of the game's sheet
 LEAST = {"real": 10} | dict.fromkeys(MODELS, 5)  # pictures in a game, as in page/game.js
@@ -67,16 +68,10 @@ class Play:
         return {name: self.about[name]["latent_dim"] == 2 for name in self.programs}
 
 
-def load(
-    folder: str | Path,
-    names: Mapping[str, str],
-    spec: Spec,
-    game: Game,
-    opinions: tuple[np.ndarray, np.ndarray],
-) -> Play:
+def load(folder: str | Path, spec: Spec, game: Game, opinions: tuple[np.ndarray, np.ndarray]) -> Play:
     """Reads what the stage `sample` left in data/playground. Raises UserError if it is damaged.
 
-    names: of the models, for display. opinions: the classifier's, as `evaluation.game.opinions` returns them.
+    opinions: the classifier's, as `evaluation.game.opinions` returns them.
     """
     about = files.read_json(Path(folder, "playground.json"))
     if set(about) != set(MODELS) or not all(
@@ -87,7 +82,7 @@ def load(
     programs = {
         name: _program(Path(folder, f"{name}.safetensors")) for name in MODELS if "weights" in about[name]
     }
-    return Play(about, programs, _precision(about, names), spec, _game(game, names, spec, *opinions))
+    return Play(about, programs, _precision(about), spec, _game(game, spec, *opinions))
 
 
 def _program(path: Path) -> str:
@@ -104,10 +99,10 @@ def _program(path: Path) -> str:
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
-def _precision(about: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> str:
+def _precision(about: Mapping[str, Mapping[str, Any]]) -> str:
     """What the page does to the weights, in a sentence."""
     rounded = [
-        f"the {names[name]}'s {a['numbers'] / 1e6:.2f} million numbers are rounded to "
+        f"the {NAMES[name]}'s {a['numbers'] / 1e6:.2f} million numbers are rounded to "
         f"{BITS[a['weights']]} bits, which changes a pixel by {a['mean_difference']:.2g} of 255 grey levels "
         f"on average and by {a['largest_difference']} at most"
         for name, a in about.items()
@@ -121,9 +116,7 @@ def _precision(about: Mapping[str, Mapping[str, Any]], names: Mapping[str, str])
     )
 
 
-def _game(
-    game: Game, names: Mapping[str, str], spec: Spec, read: np.ndarray, sure: np.ndarray
-) -> dict | None:
+def _game(game: Game, spec: Spec, read: np.ndarray, sure: np.ndarray) -> dict[str, Any] | None:
     if any((game.origins == origin).sum() < least for origin, least in LEAST.items()):
         return None
     return {
@@ -131,7 +124,7 @@ def _game(
         "side": spec.side,
         "across": ACROSS,
         "classes": list(spec.classes),
-        "names": dict(names),
+        "names": {name: NAMES[name] for name in MODELS},
         "origins": game.origins.tolist(),
         "labels": game.labels.tolist(),
         "scores": [round(float(score), 3) for score in game.scores],

