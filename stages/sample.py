@@ -28,14 +28,17 @@ def main() -> None:
             for name, model in generators.items()
         }
 
+        spaces = {}
         for name, model in generators.items():
             samples = latent.sample(model, p.per_class, seed)
             files.write_npz(f"data/samples/{name}.npz", **samples)
             plots.samples("data/plots/sample", model.spec, name, samples)
-            pictures = latent.pictures(model, p.manifold_steps, seed)
-            plots.latent_space("data/plots/sample", model.spec, name, pictures)
+            spaces[name] = latent.pictures(model, p.manifold_steps, seed)
+            plots.latent_space("data/plots/sample", model.spec, name, spaces[name])
+        spec = generators["cvae"].spec
+        files.write_npz("data/samples/latent.npz", **latent.arrays(spaces, spec.count))
         tables = {name: latent.table(p.table_epochs, *history) for name, history in histories.items()}
-        plots.learning("data/plots/sample", generators["cvae"].spec, tables, histories)
+        plots.learning("data/plots/sample", spec, tables, histories)
 
         files.write_json(
             "data/metrics/sample.json", {n: cost.counts(model) for n, model in generators.items()}
