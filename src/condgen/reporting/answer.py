@@ -1,7 +1,7 @@
 """The answer in one sentence, made from the numbers by plain rules.
 
-A difference is one of 95 % intervals that do not overlap, as for the verdicts. If a model is hardly trained, or
-if the classifier that judges is poor, the answer is that the run cannot tell.
+A difference is one of 95 % intervals that do not overlap, as for the verdicts. If a model is hardly trained,
+or if the classifier that judges is poor, the answer is that the run cannot tell.
 """
 
 from collections.abc import Mapping

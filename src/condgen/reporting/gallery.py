@@ -125,7 +125,7 @@ def build(
 
 
 def strips(names: Sequence[str], heads: Sequence[str], sets: Sequence[Sequence[np.ndarray]]) -> Strips:
-    """sets: for each column the images uint8 `[k, h, w, ...]` of each row; a shorter strip is black behind."""
+    """sets: for each column the images uint8 `[k, h, w, ...]` of each row; short strips end black."""
     each = max(len(images) for by_class in sets for images in by_class)
     rows = [
         (name, [inline.still(_sheet([_padded(by_class[i], each)])) for by_class in sets])
