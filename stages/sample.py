@@ -34,13 +34,16 @@ def main() -> None:
         real = data.load("data/dataset.npz", split)
 
         samples = {name: latent.sample(model, p.per_class, seed) for name, model in generators.items()}
+        spaces = {}
         for name, model in generators.items():
             files.write_npz(f"data/samples/{name}.npz", **samples[name])
             plots.samples("data/plots/sample", model.spec, name, samples[name])
-            pictures = latent.pictures(model, p.manifold_steps, seed)
-            plots.latent_space("data/plots/sample", model.spec, name, pictures)
+            spaces[name] = latent.pictures(model, p.manifold_steps, seed)
+            plots.latent_space("data/plots/sample", model.spec, name, spaces[name])
+        spec = generators["cvae"].spec
+        files.write_npz("data/samples/latent.npz", **latent.arrays(spaces, spec.count))
         tables = {name: latent.table(p.table_epochs, *history) for name, history in histories.items()}
-        plots.learning("data/plots/sample", generators["cvae"].spec, tables, histories)
+        plots.learning("data/plots/sample", spec, tables, histories)
         program.write("data/playground", generators)
         chosen = game.pictures(samples, real, generators["cgan"], seed)
         files.write_npz("data/playground/game.npz", **chosen)

@@ -1,7 +1,7 @@
 """The answer in one sentence, made from the numbers by plain rules.
 
-What it says of two models rests on 95 % intervals that do not overlap, as the verdicts do. It says so if a run
-cannot tell: if a model is hardly trained, or if the classifier that judges is poor.
+A difference is one of 95 % intervals that do not overlap, as for the verdicts. If a model is hardly trained,
+or if the classifier that judges is poor, the answer is that the run cannot tell.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-WIDTH, HEIGHT = 340, 150  # of the picture, in its own units
+WIDTH, HEIGHT = 420, 150  # of the picture, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 8, 22  # margins
 
 PANELS = {
@@ -77,7 +77,7 @@ def _chart(title: str, model: str, rows: Sequence[Mapping[str, float]], names: M
     ticks: Any = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
     at_epochs: Any = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]).tick_values(1, last)
     epochs = [1, *(int(e) for e in at_epochs if 1 < e < last), last]
-    apart = [e for e in epochs[:-1] if e == 1 or (x(e) - x(1) > 18 and x(last) - x(e) > 24)]
+    apart = [e for e in epochs[:-1] if e == 1 or (x(e) - x(1) > 60 and x(last) - x(e) > 24)]
     return Chart(
         title=title,
         model=model,

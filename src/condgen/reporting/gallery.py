@@ -13,7 +13,8 @@ from PIL import Image
 from condgen.base import files
 from condgen.base.errors import UserError
 from condgen.datasets.data import AGAIN, Images
-from condgen.datasets.spec import Spec
+from condgen.datasets.spec import Spec, Words
+from condgen.models import MODELS
 from condgen.reporting import inline
 
 COLUMNS = 5  # pictures of a class from each set
@@ -24,7 +25,7 @@ FRAMES = 36  # epochs of a film, at most about
 REEL = 30  # pictures in a frame of a film, one of each class at least up to twice as many
 PAIRS = 20  # samples with their nearest training images
 LATENT = ("same_noise", "interpolation", "manifold")
-GRID = 8  # pictures along each side of a manifold, and of an interpolation
+STEPS = 8  # pictures in a row of them
 TABLE = (1, 10, 25)  # the article's epochs
 
 
@@ -77,7 +78,6 @@ class Gallery:
 
 def build(
     spec: Spec,
-    titles: Mapping[str, str],
     sets: Mapping[str, Images],
     histories: Mapping[str, Images],
     latent: Mapping[str, Mapping[str, np.ndarray]],
@@ -85,9 +85,11 @@ def build(
 ) -> Gallery:
     """The gallery of a run.
 
-    titles: set -> its title, in the order of columns. sets: the models' samples, and real images. histories:
-    x `[e, n, d]`. latent: as `read_latent` returns it. pairs: as `suite.nearest_pairs` returns them.
+    sets: the models' samples, and "real" images. histories: x `[e, n, d]`. latent: as `read_latent` returns
+    it. pairs: as `suite.nearest_pairs` returns them.
     """
+    titles = {name: model.title for name, model in MODELS.items()}
+    titles["real"] = f"Real {Words(spec.classes).images}"
     first = {
         name: [spec.to_uint8(images.x[images.y == c][:COLUMNS].cpu()) for c in range(spec.count)]
         for name, images in sets.items()
@@ -123,7 +125,7 @@ def build(
 
 
 def strips(names: Sequence[str], heads: Sequence[str], sets: Sequence[Sequence[np.ndarray]]) -> Strips:
-    """sets: for each column the images uint8 `[k, h, w, ...]` of each row; a shorter strip is black behind."""
+    """sets: for each column the images uint8 `[k, h, w, ...]` of each row; short strips end black."""
     each = max(len(images) for by_class in sets for images in by_class)
     rows = [
         (name, [inline.still(_sheet([_padded(by_class[i], each)])) for by_class in sets])
@@ -139,7 +141,7 @@ def small(images: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).reduce(2)) for image in images])
 
 
-def thin(images: np.ndarray, most: int = GRID) -> np.ndarray:
+def thin(images: np.ndarray, most: int = STEPS) -> np.ndarray:
     """`most` of the images, evenly spaced, the first and the last among them, in small."""
     chosen = np.rint(np.linspace(0, len(images) - 1, min(most, len(images)))).astype(int)
     return small(images[chosen])
@@ -171,38 +173,19 @@ def reels(histories: Mapping[str, np.ndarray], classes: int) -> list[Reel]:
     return found
 
 
-def latent_arrays(pictures: Mapping[str, Mapping[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
-    """The arrays of data/samples/latent.npz: <model>_<kind>, uint8, what the page shows of the latent space.
-
-    pictures: model -> what `latent.pictures` returns. count: how many classes. Kinds are same_noise and
-    interpolation, `[classes, steps, ...]`, and manifold, `[classes, steps, steps, ...]`, empty unless the
-    latent space is 2-D; of the first ROWS classes.
-    """
-    found = {}
-    for name, kinds in pictures.items():
-        for kind in ("same_noise", "interpolation"):
-            rows = kinds[kind].reshape(count, -1, *kinds[kind].shape[1:])
-            found[f"{name}_{kind}"] = rows[:ROWS]
-        shape = kinds["same_noise"].shape[1:]
-        grids = kinds.get("manifold", np.zeros((0, 1, 1, *shape), np.uint8))[:ROWS]
-        chosen = np.rint(np.linspace(0, grids.shape[1] - 1, min(GRID, grids.shape[1]))).astype(int)
-        found[f"{name}_manifold"] = grids[:, chosen][:, :, chosen]
-    return found
-
-
-def read_latent(path: str, spec: Spec, models: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Model -> kind -> images, as `latent_arrays` made them. Raises UserError if the file holds others."""
-    keys = [(name, kind) for name in models for kind in LATENT]
+def read_latent(path: str, spec: Spec) -> dict[str, dict[str, np.ndarray]]:
+    """Model -> kind -> images, as `latent.arrays` made them. Raises UserError if the file holds others."""
+    keys = [(name, kind) for name in MODELS for kind in LATENT]
     arrays = files.read_npz(path, *(f"{name}_{kind}" for name, kind in keys))
-    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in models}
+    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in MODELS}
     for (name, kind), images in zip(keys, arrays, strict=True):
-        ahead = 3 if kind == "manifold" else 2
-        rows = {min(spec.count, ROWS)} | ({0} if kind == "manifold" else set())
-        fits = images.ndim == ahead + len(spec.shape) and images.shape[ahead:] == spec.shape
-        if images.dtype != np.uint8 or not fits or len(images) not in rows or 0 in images.shape[1:]:
+        before = 3 if kind == "manifold" else 2
+        empty = kind == "manifold" and not len(images)
+        fits = images.ndim == before + len(spec.shape) and images.shape[before:] == spec.shape
+        if images.dtype != np.uint8 or not fits or not (empty or images.size):
             raise UserError(
-                f"{path}: {name}_{kind} is {images.dtype} {list(images.shape)}, but must be uint8 with "
-                f"{min(spec.count, ROWS)} rows of images {list(spec.shape)}; {AGAIN}"
+                f"{path}: {name}_{kind} is {images.dtype} {list(images.shape)}, but must be uint8, a row of "
+                f"images {list(spec.shape)} for each class; {AGAIN}"
             )
         found[name][kind] = images
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from condgen.base import files
+from condgen.base import files, params
 from condgen.datasets.spec import Words
 from condgen.evaluation import claims, likelihood
 from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
@@ -251,11 +251,12 @@ def html(
         lstrip_blocks=True,
     )
     environment.globals["source"] = lambda name: Markup((PAGE / name).read_text(encoding="utf-8"))
+    words = Words(results["classes"])
     best = published if published and comparable(results, published) else None
     page = environment.get_template("page.html.j2").render(
         results=results,
-        names=figures.NAMES,
-        words=Words(results["classes"]),
+        names=figures.NAMES | {"real": f"Real {words.images}"},
+        words=words,
         answer=answer.answer(results),
         best_answer=answer.answer(best, "With each at its best") if best else "",
         claims=claim_rows(results),
@@ -278,7 +279,7 @@ def html(
         if "confusion" in results["cvae"]
         else {},
         most_cells=MOST_CELLS,
-        settings={key: value for key, value in (settings or {}).items() if shapes_results(key)},
+        settings={k: params.as_text(value) for k, value in (settings or {}).items() if shapes_results(k)},
     )
     files.write(path, page.encode())
 
