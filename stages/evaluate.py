@@ -34,11 +34,11 @@ def main() -> None:
         curves = {name: files.read_csv(f"data/plots/{name}.csv", *plots.CURVES[name]) for name in MODELS}
         judged = suite.read_accuracy("data/metrics/train_classifier.json", images.source)
         bounds = suite.read_bounds("data/metrics/train_cvae.json", images.source)
-        costs = suite.read_costs("data/metrics/sample.json")
         latent = gallery.read_latent("data/samples/latent.npz", spec)
         published = report.read_published("docs/results/best.json")
         shown = game.load("data/playground/game.npz", spec)
         played = play.load("data/playground", spec, shown, game.opinions(judge, shown, spec))
+        costs = suite.read_costs("data/metrics/sample.json")
 
         measured = suite.measure_all(drawn, histories, images, judge, network, p.gan_train_epochs)
         results = suite.results(measured, images, p.reference, judged, bounds, costs)

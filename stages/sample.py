@@ -31,7 +31,7 @@ def main() -> None:
             name: data.read_history(f"data/history/{name}.npz", model.spec)
             for name, model in generators.items()
         }
-        real = data.load("data/dataset.npz", split)
+        real = game.read("data/dataset.npz", split, generators["cgan"].spec)
 
         samples = {name: latent.sample(model, p.per_class, seed) for name, model in generators.items()}
         spaces = {}

@@ -1,6 +1,7 @@
 """The pictures of the page's game, real and drawn ones, and what the discriminator says of them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -9,12 +10,24 @@ import torch
 from condgen.base import random
 from condgen.base.errors import UserError
 from condgen.datasets import data
+from condgen.datasets.spec import Spec
 from condgen.models.cgan import CGAN
 from condgen.sampling.generator import Generator
 
 EACH = 60  # real pictures, and of each model
 COMPARED = 1000  # images by which D's threshold is found, real and drawn
 BATCH = 500  # images at once
+
+
+def read(path: str | Path, p: data.SplitParams, spec: Spec) -> data.Split:
+    """`data.load`, for models of images of this spec. Raises UserError if the images are of another one."""
+    split = data.load(path, p)
+    if split.spec != spec:
+        raise UserError(
+            f"{path} holds other classes or sizes than the models were trained on: 'dvc repro' trains them "
+            "again"
+        )
+    return split
 
 
 def pictures(
@@ -25,15 +38,9 @@ def pictures(
     The labels are the same, so that none gives away where a picture comes from. samples: model -> images
     uint8 and labels, as `latent.sample` returns them. Returns images uint8 `[n, ...]`, labels uint8 `[n]`,
     origins `[n]` ("real" or a model's name), and scores float32 `[n]`: above 0, the trained D takes a picture
-    with this label for real. At most EACH of each origin; fewer where there are not that many. Raises
-    UserError if the data set is not what the models were trained on.
+    with this label for real. At most EACH of each origin; fewer where there are not that many.
     """
     spec, test = split.spec, split.test
-    if spec != cgan.spec:
-        raise UserError(
-            "data/dataset.npz holds other classes or sizes than the models were trained on: 'dvc repro' "
-            "trains them again"
-        )
     sets = {"real": (spec.to_uint8(test.x), test.y.cpu().numpy())} | {
         name: (found["images"], found["labels"].astype(np.int64)) for name, found in samples.items()
     }
