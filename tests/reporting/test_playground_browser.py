@@ -14,6 +14,7 @@ from condgen.base import files, intervals, random
 from condgen.datasets import data
 from condgen.evaluation import game as shown
 from condgen.evaluation import human
+from condgen.experiments import recipes
 from condgen.models import classifier
 from condgen.reporting import play, report
 from condgen.sampling import drawing, game, latent, program
@@ -119,6 +120,30 @@ def test_rounded_weights_draw_as_rounded_networks(visit, tmp_path, params, class
         assert away(drawn(opened, name), expected) <= 1
     bits = {"float16": "16 bits", "int8": "8 bits"}[precision]
     assert opened.locator("#draw").inner_text().count(f"numbers are rounded to {bits}") == 2
+
+
+def test_the_networks_of_the_best_recipe_fit_and_a_typed_digit_appears(
+    visit, tmp_path, params, classifier_params, root, monkeypatch
+):
+    monkeypatch.chdir(root)
+    best = {name: {} for name in MODELS}
+    for key, value in recipes.read("best").items():
+        name, _, key = key.partition(".")
+        best[name][key] = value
+    changed = {name: p.model_copy(update=best[name]) for name, p in params.items()}
+    models = {name: generator(name, p) for name, p in changed.items()}
+    opened = visit(page(tmp_path, models, classifier_params))
+    settle(opened)
+    said = files.read_json(tmp_path / "playground/playground.json")
+    assert {name: about["weights"] for name, about in said.items()} == {"cvae": "int8", "cgan": "float16"}
+    opened.focus("#draw-text")
+    opened.keyboard.press("End")
+    opened.keyboard.type("7")
+    settle(opened)
+    print(f"a digit more: {float(opened.get_attribute('#draw', 'data-milliseconds')):.0f} ms")  # pytest -s
+    for name, model in models.items():
+        expected = drawing.picture("2026-11-247", program.rounded(model, said[name]["weights"]))
+        assert away(drawn(opened, name), expected) <= 1
 
 
 def test_the_noise_is_that_of_torch(article, visit):
