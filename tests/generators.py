@@ -45,5 +45,6 @@ def generator(name, p, spec=DIGITS):
             if key.endswith("running_var"):
                 tensor.uniform_(0.3, 3, generator=gen)
             elif tensor.is_floating_point():
-                tensor += 0.3 * torch.randn(tensor.shape, generator=gen)
+                scale = tensor.std() if tensor.ndim > 1 and tensor.std() > 0 else 1
+                tensor += 0.3 * scale * torch.randn(tensor.shape, generator=gen)
     return Generator(name, network, "md5", torch.device("cpu"))

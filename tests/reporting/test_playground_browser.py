@@ -15,7 +15,7 @@ from condgen.datasets import data
 from condgen.evaluation import game as shown
 from condgen.evaluation import human
 from condgen.experiments import recipes
-from condgen.models import classifier
+from condgen.models import MODELS, classifier
 from condgen.reporting import play, report
 from condgen.sampling import drawing, game, latent, program
 from generators import KINDS, generator, generators
