@@ -237,6 +237,7 @@ def test_both_numbers_of_a_flat_latent_space_are_chosen_by_mouse_and_by_keys(art
     opened = visit(path)
     put(opened, text="35")
     assert opened.locator(".pad").count() == 1, "the CGAN's space has more dimensions"
+    opened.locator(".pad").scroll_into_view_if_needed()
     box = opened.locator(".pad").bounding_box()
     opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     opened.mouse.down()
