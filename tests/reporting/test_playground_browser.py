@@ -176,7 +176,9 @@ def test_between_two_draws_is_the_one_then_the_other(article, visit):
     assert away(drawn(opened, "cgan"), ends[0]) <= 1
     put(opened, between=100)
     assert away(drawn(opened, "cgan"), ends[1]) <= 1
-    put(opened, between=50)
+    put(opened, temperature=0.5)
+    assert away(drawn(opened, "cgan"), drawing.picture("48", models["cgan"], seed=9, temperature=0.5)) <= 1
+    put(opened, between=50, temperature=1)
     assert min(away(drawn(opened, "cgan"), end) for end in ends) > 10
     assert (
         "50 % of the way from seed 2 to seed 9" in opened.locator("[data-model=cgan] .command").inner_text()
@@ -187,6 +189,8 @@ def test_another_draw_takes_the_next_seed_and_the_command_shown_draws_it(article
     path, models = article
     opened = visit(path)
     put(opened, text="-1 2", seed=4, temperature=0.5)
+    opened.press("#draw-text", "Enter")
+    assert opened.input_value("#draw-seed") == "4"
     opened.click("text=Another draw")
     settle(opened)
     assert opened.input_value("#draw-seed") == "5"

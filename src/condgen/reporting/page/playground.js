@@ -3,7 +3,7 @@
 (() => {
   const section = document.getElementById("draw"), form = section.querySelector("form");
   if (!form) return;
-  const MOST_SEED = 2 ** 32 - 1, LONGEST_TEXT = 100, SCALE = 4;
+  const MOST_SEED = 2 ** 32 - 1, LONGEST_TEXT = 100, SCALE = 4, LEAST_SCALE = 1.25;
   const REACH = 3;  // of the pad, in standard deviations
   const SLICE = 30;  // milliseconds of drawing, after which the browser may react
   const field = id => document.getElementById(`draw-${id}`);
@@ -128,7 +128,7 @@
     model.drawn = kept;
     Object.assign(canvas, { width: left, height: side });
     canvas.style.width = `${SCALE * left}px`;
-    canvas.style.maxWidth = `max(100%, ${2 * left}px)`;
+    canvas.style.maxWidth = `max(100%, ${LEAST_SCALE * left}px)`;
     canvas.getContext("2d").putImageData(image, 0, 0);
     canvas.setAttribute("aria-label", `${ask.text}, drawn by the ${model.title}`);
     model.figure.querySelector(".save").disabled = false;
@@ -212,23 +212,19 @@
     for (const slider of sliders) {
       slider.addEventListener("input", () => choose(sliders.map(s => Number(s.value))));
     }
-    model.figure.querySelector(".random").addEventListener("click", () => { random(model); draw(); });
-  }
-
-  function random(model) {
-    model.hand = null;
+    model.figure.querySelector(".random").addEventListener("click", () => { model.hand = null; draw(); });
   }
 
   function changed(event) {
     temperature.nextElementSibling.textContent = temperature.value;
     between.nextElementSibling.textContent = `${between.value} %`;
-    if (event?.target !== text) models.forEach(random);  // another draw: numbers chosen by hand are over
+    if (event?.target !== text) for (const model of models) model.hand = null;
     draw();
   }
 
   form.addEventListener("input", changed);
-  form.addEventListener("submit", event => {
-    event.preventDefault();
+  form.addEventListener("submit", event => { event.preventDefault(); });
+  field("again").addEventListener("click", () => {
     for (const input of [seed, other]) {
       const value = Number(input.value);
       input.value = Number.isInteger(value) && value >= 0 && value < MOST_SEED ? value + 1 : 0;
