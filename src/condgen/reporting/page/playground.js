@@ -6,6 +6,7 @@
   const MOST_SEED = 2 ** 32 - 1, LONGEST_TEXT = 100, SCALE = 4, LEAST_SCALE = 1.25;
   const REACH = 3;  // of the pad, in standard deviations
   const SLICE = 30;  // milliseconds of drawing, after which the browser may react
+  const PATIENCE = 500;  // milliseconds, after which a drawing that is out of date is given up
   const field = id => document.getElementById(`draw-${id}`);
   const [text, seed, temperature, between, other] =
     ["text", "seed", "temperature", "between", "other"].map(field);
@@ -76,10 +77,23 @@
   }
 
   const pause = () => new Promise(resolve => setTimeout(resolve));
-  let latest = 0;
+  let busy = false, again = false;
 
+  // Draws what is asked for now. What changes meanwhile is drawn next, so dragging shows whole pictures.
   async function draw() {
-    const mine = ++latest, started = performance.now();
+    section.dataset.state = "drawing";
+    again = true;
+    if (busy) return;
+    busy = true;
+    while (again) {
+      again = false;
+      await drawOnce();
+    }
+    busy = false;
+  }
+
+  async function drawOnce() {
+    const started = performance.now();
     let ask;
     for (const input of [text, seed, other]) input.removeAttribute("aria-invalid");
     try { ask = wanted(); } catch (error) {
@@ -89,15 +103,15 @@
       return;
     }
     field("error").textContent = "";
-    section.dataset.state = "drawing";
-    await Promise.all(models.map(model => drawWith(model, ask, () => mine === latest)));
-    if (mine !== latest) return;
+    const outdated = () => again && performance.now() - started > PATIENCE;
+    await Promise.all(models.map(model => drawWith(model, ask, outdated)));
+    if (again) return;
     field("said").textContent = `Drawn: ${ask.text}, seed ${ask.seed}.`;
     section.dataset.milliseconds = performance.now() - started;
     section.dataset.state = "done";
   }
 
-  async function drawWith(model, ask, wanted) {
+  async function drawWith(model, ask, outdated) {
     const { program, canvas } = model, { side, glyphs } = program, width = glyphs?.shape[2];
     const z = noises(model, ask), kept = new Map(), cells = [];
     let left = 0, next = 0;
@@ -121,7 +135,7 @@
       if (performance.now() - last > SLICE) {
         spent += performance.now() - last;
         await pause();
-        if (!wanted()) return;
+        if (outdated()) return;
         last = performance.now();
       }
     }
