@@ -103,17 +103,14 @@ def _precision(about: Mapping[str, Mapping[str, Any]]) -> str:
     """What the page does to the weights, in a sentence."""
     rounded = [
         f"the {NAMES[name]}'s {a['numbers'] / 1e6:.2f} million numbers are rounded to "
-        f"{BITS[a['weights']]} bits, which changes a pixel by {a['mean_difference']:.2g} of 255 grey levels "
-        f"on average and by {a['largest_difference']} at most"
+        f"{BITS[a['weights']]} bits (a pixel changes by another {a['mean_difference']:.2g} of 255 grey levels "
+        f"on average, {a['largest_difference']} at most)"
         for name, a in about.items()
         if a.get("weights") in BITS
     ]
     if not rounded:
         return "The networks' weights are complete, 32 bits each."
-    return (
-        f"That is so but for rounding: to fit into this page, {'; '.join(rounded)}, in 10 pictures of each "
-        "class."
-    )
+    return f"To fit into this page, {', and '.join(rounded)}; measured on 10 pictures of each class."
 
 
 def _game(game: Game, spec: Spec, read: np.ndarray, sure: np.ndarray) -> dict[str, Any] | None:
