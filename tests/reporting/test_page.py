@@ -167,7 +167,7 @@ def test_the_film_shows_early_epochs_and_every_models_last(lasts):
     assert shown[0] == 1
     assert len(shown) <= gallery.FRAMES + 1
     if max(lasts) > 2:
-        assert {1, 2} <= set(shown)
+        assert sum(e <= max(lasts) / 3 for e in shown) >= len(shown) / 2, "most happens early"
 
 
 def test_a_frame_of_the_film_is_the_history_at_that_epoch():
