@@ -103,8 +103,8 @@ def _precision(about: Mapping[str, Mapping[str, Any]]) -> str:
     """What the page does to the weights, in a sentence."""
     rounded = [
         f"the {NAMES[name]}'s {a['numbers'] / 1e6:.2f} million numbers are rounded to "
-        f"{BITS[a['weights']]} bits (a pixel changes by another {a['mean_difference']:.2g} of 255 grey levels "
-        f"on average, {a['largest_difference']} at most)"
+        f"{BITS[a['weights']]} bits (a pixel changes by another {a['mean_difference']:.2g} of 255 grey "
+        f"levels on average, {a['largest_difference']} at most)"
         for name, a in about.items()
         if a.get("weights") in BITS
     ]
