@@ -11,10 +11,10 @@ from condgen import tracking
 from condgen.base import files, params
 from condgen.base.device import choose_device, machine
 from condgen.datasets import data
-from condgen.evaluation import suite
+from condgen.evaluation import game, suite
 from condgen.evaluation.params import EvaluateParams, RegistryParams
 from condgen.models import MODELS, classifier, restore
-from condgen.reporting import gallery, plots, report
+from condgen.reporting import gallery, play, plots, report
 
 
 def main() -> None:
@@ -34,9 +34,11 @@ def main() -> None:
         curves = {name: files.read_csv(f"data/plots/{name}.csv", *plots.CURVES[name]) for name in MODELS}
         judged = suite.read_accuracy("data/metrics/train_classifier.json", images.source)
         bounds = suite.read_bounds("data/metrics/train_cvae.json", images.source)
-        costs = suite.read_costs("data/metrics/sample.json")
         latent = gallery.read_latent("data/samples/latent.npz", spec)
         published = report.read_published("docs/results/best.json")
+        shown = game.load("data/playground/game.npz", spec)
+        played = play.load("data/playground", spec, shown, game.opinions(judge, shown, spec))
+        costs = suite.read_costs("data/metrics/sample.json")
 
         measured = suite.measure_all(drawn, histories, images, judge, network, p.gan_train_epochs)
         results = suite.results(measured, images, p.reference, judged, bounds, costs)
@@ -46,7 +48,7 @@ def main() -> None:
         pairs = suite.nearest_pairs(drawn, images)
         plots.nearest("data/plots/evaluate", pairs)
         pictures = gallery.build(spec, drawn | {"real": images.test}, histories, latent, pairs)
-        report.html("data/report.html", results, pictures, curves, params.flat(), published)
+        report.html("data/report.html", results, pictures, curves, params.flat(), published, played)
 
         for parent in (False, True):
             run.numbers(suite.headline(results), parent=parent)

