@@ -219,6 +219,18 @@ def test_the_page_fits_the_screen_and_anybody_can_use_it(page, visit, width, sch
         assert violations(shown) == []
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_many_classes_fit_the_screen(tmp_path, visit, width):
+    spec = Spec(classes=tuple(f"a long name {i}" for i in range(47)), side=20, channels=3)
+    epochs = {"cvae": 3, "cgan": 4}
+    made = made_up_gallery(tmp_path, spec, epochs)
+    report.html(tmp_path / "r.html", made_up_results(classes=list(spec.classes)), made, curves(epochs))
+    shown = opened(visit(tmp_path / "r.html", width))
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    charts_wide = "document.querySelector('.chart svg').getBoundingClientRect().width"
+    assert shown.evaluate(charts_wide) > 250, "the film leaves room for the curves"
+
+
 def test_a_phone_shows_every_column_of_numbers_and_pictures(page, visit):
     shown = opened(visit(page, 390))
     outside = """[...document.querySelectorAll(".claims, .strips, .numbers:not(.by-class)")]
