@@ -10,6 +10,7 @@ from matplotlib import get_data_path
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image, ImageDraw, ImageFont
 
 from condgen.base import files
@@ -191,7 +192,9 @@ def confusion(
 ) -> None:
     """Confusion matrices in % of what was asked for, a panel per model. tables: model -> `[c, c]`."""
     side = min(max(4.6, 0.42 * len(classes)), 14)
-    figure = Figure(figsize=(side * len(tables), side), facecolor="white", layout="constrained")
+    # tight_layout() would cut the titles off: it does not know how high square panels become.
+    roomy = ConstrainedLayoutEngine(h_pad=0.12)  # inches
+    figure = Figure(figsize=(side * len(tables), side), facecolor="white", layout=roomy)
     for axis, (name, table) in zip(
         figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True
     ):

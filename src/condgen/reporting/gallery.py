@@ -26,7 +26,6 @@ REEL = 30  # pictures in a frame of a film, one of each class at least up to twi
 PAIRS = 20  # samples with their nearest training images
 LATENT = ("same_noise", "interpolation", "manifold")
 STEPS = 8  # pictures in a row of them
-TABLE = (1, 10, 25)  # the article's epochs
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class Gallery:
     """All pictures of the page.
 
     side: pixels along each side of an image. ink: whether they are light on black, so that the page may show
-    them dark on white. film: a reel a model. manifolds: model -> (class, data: URL). nearest: model -> bands
+    them dark on white. film: a reel a model. histories: model -> uint8 `[epochs, classes, h, w, ...]`, one
+    picture of each of the first classes. manifolds: model -> (class, data: URL). nearest: model -> bands
     of samples above their nearest training images.
     """
 
@@ -69,11 +69,21 @@ class Gallery:
     finals: Strips
     others: Strips | None
     film: Sequence[Reel]
-    table: Strips
+    classes: Sequence[str]
+    histories: Mapping[str, np.ndarray]
     same_noise: Mapping[str, Strips]
     interpolation: Mapping[str, Strips]
     manifolds: Mapping[str, Sequence[tuple[str, str]]]
     nearest: Mapping[str, Sequence[str]]
+
+    def table(self, wanted: Sequence[int]) -> Strips:
+        """The article's table: a row a class, a column for each model's wanted epochs and its last."""
+        columns = {
+            f"{MODELS[name].title} {epoch}": [small(image[None]) for image in images[epoch - 1]]
+            for name, images in self.histories.items()
+            for epoch in sorted({*(e for e in wanted if e < len(images)), len(images)})
+        }
+        return strips(self.classes, list(columns), list(columns.values()))
 
 
 def build(
@@ -109,7 +119,8 @@ def build(
         if spec.count > ROWS
         else None,
         film=reels(drawn, spec.count),
-        table=_table(spec, titles, drawn),
+        classes=spec.classes,
+        histories={name: images[:, :ROWS, 0] for name, images in drawn.items()},
         same_noise=kinds["same_noise"],
         interpolation=kinds["interpolation"],
         manifolds={
@@ -196,16 +207,6 @@ def _history(spec: Spec, history: Images) -> np.ndarray:
     epochs, n, d = history.x.shape
     x = history.x.view(epochs, spec.count, n // spec.count, d)[:, :, :COLUMNS].cpu()
     return spec.to_uint8(x.reshape(-1, d)).reshape(*x.shape[:3], *spec.shape)
-
-
-def _table(spec: Spec, titles: Mapping[str, str], drawn: Mapping[str, np.ndarray]) -> Strips:
-    """The article's table: a row a class, a column for each model's early epochs and its last."""
-    columns = {
-        f"{titles[name]} {epoch}": [small(images[epoch - 1, c, :1]) for c in range(min(spec.count, ROWS))]
-        for name, images in drawn.items()
-        for epoch in sorted({*(e for e in TABLE if e < len(images)), len(images)})
-    }
-    return strips(spec.classes, list(columns), list(columns.values()))
 
 
 def _bands(above: np.ndarray, below: np.ndarray) -> list[str]:

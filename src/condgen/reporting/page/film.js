@@ -18,14 +18,14 @@
     step: Number(element.dataset.step),
     last: Number(element.dataset.last),
   }));
-  const epochs = reels.map((reel) => reel.epochs).reduce((a, b) => (a.at(-1) >= b.at(-1) ? a : b));
+  const epochs = reels.map((reel) => reel.epochs).reduce((a, b) => (a.length >= b.length ? a : b));
   const slow = matchMedia("(prefers-reduced-motion: reduce)");
   let timer = null;
 
   function show(index) {
     const epoch = epochs[index];
     for (const reel of reels) {
-      const frame = reel.epochs.findLastIndex((one) => one <= epoch);
+      const frame = Math.min(index, reel.epochs.length - 1); // all show the same epochs, up to their last
       const own = reel.epochs[frame];
       reel.element.style.setProperty("--column", frame % reel.across);
       reel.element.style.setProperty("--row", Math.floor(frame / reel.across));
@@ -40,7 +40,7 @@
       for (const { one, of } of chart.values) one.textContent = of[own - 1];
     }
     slider.value = index;
-    slider.setAttribute("aria-valuetext", `epoch ${epoch} of ${epochs.at(-1)}`);
+    slider.setAttribute("aria-valuetext", `epoch ${epoch} of ${epochs[epochs.length - 1]}`);
     document.getElementById("now").textContent = `epoch ${epoch}`;
   }
 
