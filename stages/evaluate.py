@@ -1,4 +1,4 @@
-"""Measures both models against real images: data/metrics/evaluate.json and data/report.html."""
+"""Measures both models against real images: data/metrics/evaluate.json and the page, data/report.html."""
 
 import sys
 from pathlib import Path
@@ -11,11 +11,10 @@ from condgen import tracking
 from condgen.base import files, params
 from condgen.base.device import choose_device, machine
 from condgen.datasets import data
-from condgen.datasets.spec import Words
-from condgen.evaluation import suite
+from condgen.evaluation import game, suite
 from condgen.evaluation.params import EvaluateParams, RegistryParams
 from condgen.models import MODELS, classifier, restore
-from condgen.reporting import captions, plots, report
+from condgen.reporting import gallery, play, plots, report
 
 
 def main() -> None:
@@ -35,6 +34,10 @@ def main() -> None:
         curves = {name: files.read_csv(f"data/plots/{name}.csv", *plots.CURVES[name]) for name in MODELS}
         judged = suite.read_accuracy("data/metrics/train_classifier.json", images.source)
         bounds = suite.read_bounds("data/metrics/train_cvae.json", images.source)
+        latent = gallery.read_latent("data/samples/latent.npz", spec)
+        published = report.read_published("docs/results/best.json")
+        shown = game.load("data/playground/game.npz", spec)
+        played = play.load("data/playground", spec, shown, game.opinions(judge, shown, spec))
         costs = suite.read_costs("data/metrics/sample.json")
 
         measured = suite.measure_all(drawn, histories, images, judge, network, p.gan_train_epochs)
@@ -42,11 +45,10 @@ def main() -> None:
         files.write_json("data/metrics/evaluate.json", results)
         files.write_csv("data/plots/accuracy_by_class.csv", report.accuracy_rows(results))
         plots.evaluation("data/plots/evaluate", results, curves)
-        plots.nearest("data/plots/evaluate", suite.nearest_pairs(drawn, images))
-        pictures = captions.pictures(
-            Words(spec.classes), Path("data/plots/sample"), Path("data/plots/evaluate")
-        )
-        report.html("data/report.html", results, pictures)
+        pairs = suite.nearest_pairs(drawn, images)
+        plots.nearest("data/plots/evaluate", pairs)
+        pictures = gallery.build(spec, drawn | {"real": images.test}, histories, latent, pairs)
+        report.html("data/report.html", results, pictures, curves, params.flat(), published, played)
 
         for parent in (False, True):
             run.numbers(suite.headline(results), parent=parent)

@@ -1,4 +1,7 @@
-"""Draws from both models: data/samples, the pictures in data/plots/sample, and what drawing costs."""
+"""Draws from both models: data/samples, the pictures in data/plots/sample, and what drawing costs.
+
+data/playground holds what the page needs: both models as programs, and the pictures of its game.
+"""
 
 import sys
 from pathlib import Path
@@ -13,11 +16,12 @@ from condgen.base.device import choose_device, machine
 from condgen.datasets import data
 from condgen.models import MODELS
 from condgen.reporting import plots
-from condgen.sampling import cost, generator, latent
+from condgen.sampling import cost, game, generator, latent, program
 
 
 def main() -> None:
     p, seed = params.read(latent.SampleParams), params.read_seed()
+    split = params.read(data.SplitParams)
     device = choose_device(params.read_threads())
     with tracking.stage("sample") as run:
         run.tags(machine(device))
@@ -27,15 +31,22 @@ def main() -> None:
             name: data.read_history(f"data/history/{name}.npz", model.spec)
             for name, model in generators.items()
         }
+        real = game.read("data/dataset.npz", split, generators["cgan"].spec)
 
+        samples = {name: latent.sample(model, p.per_class, seed) for name, model in generators.items()}
+        spaces = {}
         for name, model in generators.items():
-            samples = latent.sample(model, p.per_class, seed)
-            files.write_npz(f"data/samples/{name}.npz", **samples)
-            plots.samples("data/plots/sample", model.spec, name, samples)
-            pictures = latent.pictures(model, p.manifold_steps, seed)
-            plots.latent_space("data/plots/sample", model.spec, name, pictures)
+            files.write_npz(f"data/samples/{name}.npz", **samples[name])
+            plots.samples("data/plots/sample", model.spec, name, samples[name])
+            spaces[name] = latent.pictures(model, p.manifold_steps, seed)
+            plots.latent_space("data/plots/sample", model.spec, name, spaces[name])
+        spec = generators["cvae"].spec
+        files.write_npz("data/samples/latent.npz", **latent.arrays(spaces, spec.count))
         tables = {name: latent.table(p.table_epochs, *history) for name, history in histories.items()}
-        plots.learning("data/plots/sample", generators["cvae"].spec, tables, histories)
+        plots.learning("data/plots/sample", spec, tables, histories)
+        program.write("data/playground", generators)
+        chosen = game.pictures(samples, real, generators["cgan"], seed)
+        files.write_npz("data/playground/game.npz", **chosen)
 
         files.write_json(
             "data/metrics/sample.json", {n: cost.counts(model) for n, model in generators.items()}

@@ -13,9 +13,11 @@ import yaml
 
 from condgen import preflight
 from condgen.base import files, params
+from condgen.datasets import data
 from condgen.evaluation import suite
-from condgen.models import cgan, classifier, cvae
+from condgen.models import MODELS, cgan, classifier, cvae
 from condgen.reporting import plots
+from condgen.sampling import game, generator, latent, program
 from condgen.tracking import courier
 from condgen.training.history import write_history
 from specs import DIGITS
@@ -64,12 +66,20 @@ def finished(tmp_path_factory, npz) -> Path:
         files.write_model(at / f"models/{name}", network.state_dict(), dict(network.config, model=name))
     rng = np.random.default_rng(0)
     labels = torch.arange(10).repeat_interleave(10)
+    samples = {}
     for name, columns in plots.CURVES.items():
         pictures = rng.integers(0, 256, (2, 100, 28, 28), dtype=np.uint8)
         write_history(at / f"history/{name}.npz", DIGITS, pictures)
-        files.write_npz(at / f"samples/{name}.npz", images=pictures[1], labels=labels.numpy().astype("u1"))
+        samples[name] = {"images": pictures[1], "labels": labels.numpy().astype("u1")}
+        files.write_npz(at / f"samples/{name}.npz", **samples[name])
         rows = [dict.fromkeys(columns, 0.5) | {"epoch": epoch} for epoch in (1, 2)]
         files.write_csv(at / f"plots/{name}.csv", rows)
+    generators = {name: generator.load(at / f"models/{name}", name=name) for name in MODELS}
+    spaces = {name: latent.pictures(model, 2, 0) for name, model in generators.items()}
+    files.write_npz(at / "samples/latent.npz", **latent.arrays(spaces, DIGITS.count))
+    program.write(at / "playground", generators)
+    split = data.load(at / "dataset.npz", data.SplitParams(validation=5000))
+    files.write_npz(at / "playground/game.npz", **game.pictures(samples, split, generators["cgan"], 0))
     files.write_json(at / "metrics/evaluate.json", {"earlier": "results"})
     return folder
 

@@ -13,6 +13,7 @@ from condgen import preflight
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 preflight.configure_threads()
 
+from browser import browser, visit  # noqa: F401
 from checkout import checkout, finished  # noqa: F401
 from condgen.base import files, params
 from condgen.datasets import data, download, sets

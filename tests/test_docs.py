@@ -123,6 +123,7 @@ def test_every_command_that_is_shown_can_be_parsed(pages):
         "trace",
         "deliver",
         "relocate",
+        "human-test",
     }
     for words in shown:
         parser().parse_args(shlex.split(words, comments=True))

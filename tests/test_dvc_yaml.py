@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from condgen.base import pipeline
+from condgen.base import params, pipeline
 from condgen.datasets import data, download
 from condgen.evaluation.params import EvaluateParams
 from condgen.models import MODELS, cgan, classifier, cvae
+from condgen.reporting import report
 from condgen.sampling import latent
 
 STAGES = ["download", "train_classifier", "train_cvae", "train_cgan", "sample", "evaluate"]
@@ -76,7 +77,7 @@ def stages(root):
 
 
 def declared_code(stages, stage):
-    return [dep for dep in stages[stage]["deps"] if not dep.startswith("data/")]
+    return [dep for dep in stages[stage]["deps"] if not dep.startswith(("data/", "docs/"))]
 
 
 def covers(declared, file):
@@ -148,14 +149,14 @@ def paths_below_data(root, stage):
         elif isinstance(node, ast.JoinedStr):
             parts = [p.value if isinstance(p, ast.Constant) else "{name}" for p in node.values]
             found |= {"".join(parts).replace("{name}", model) for model in MODELS}
-    return {path for path in found if re.fullmatch(r"data/[\w/]+(\.\w+)?", path)}
+    return {path for path in found if re.fullmatch(r"(data|docs)/[\w/]+(\.\w+)?", path)}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_data_deps_and_outs_are_the_files_the_stage_names(root, stages, stage):
-    """Every path below data/ in the script is declared, and every declared one is in the script."""
+    """Every path below data/ and docs/ in the script is declared, and every declared one is in the script."""
     spec, named = stages[stage], paths_below_data(root, stage)
-    declared = [dep for dep in spec["deps"] if dep.startswith("data/")] + pipeline.outs(spec)
+    declared = [dep for dep in spec["deps"] if dep.startswith(("data/", "docs/"))] + pipeline.outs(spec)
     if stage == "download":  # which set it reads is a parameter
         declared.remove("data/sets/${data.dataset}")
     undeclared = {p for p in named if not any(p == d or p.startswith(d + "/") for d in declared)}
@@ -185,6 +186,10 @@ def test_params_are_the_sections_the_stage_reads(root, stages, stage):
     if "DataParams" in read:
         # The timeout of a mirror does not change the images.
         expected |= {f"data.{key}" for key in download.DataParams.model_fields if key != "timeout"}
+    if "params.flat()" in text:  # the page lists all that have an influence
+        flat = params.flat(root / "params.yaml")
+        expected |= {key if key.startswith("data.") else key.split(".")[0]
+                     for key in flat if report.shapes_results(key)}  # fmt: skip
     assert set(listed) == expected
 
 

@@ -8,11 +8,10 @@ import torch
 
 from condgen.base import files
 from condgen.datasets import data
-from condgen.datasets.spec import Words
 from condgen.evaluation import suite
 from condgen.models import MODELS, classifier, split_state
 from condgen.models.cvae import bits_per_dimension
-from condgen.reporting import captions, plots, report
+from condgen.reporting import gallery, plots, report
 from condgen.sampling import generator, latent
 from condgen.training import loop
 from condgen.training.progress import Progress
@@ -57,7 +56,7 @@ def test_three_classes_in_colour_are_trained_drawn_measured_and_reported(
     _, accuracy = classifier.score(judge, split.test)
     assert accuracy > 0.95
 
-    drawn, histories, curves = {}, {}, {}
+    drawn, histories, curves, spaces = {}, {}, {}, {}
     for name, model in MODELS.items():
         network, rows = trained(model.module, params[name], split)
         files.write_model(tmp_path / name, *split_state(network, name))
@@ -68,7 +67,8 @@ def test_three_classes_in_colour_are_trained_drawn_measured_and_reported(
             SHAPES.to_float(samples["images"]), torch.from_numpy(samples["labels"]).long()
         )
         plots.samples(str(tmp_path / "s"), SHAPES, name, samples)
-        plots.latent_space(str(tmp_path / "s"), SHAPES, name, latent.pictures(made, 3, 0))
+        spaces[name] = latent.pictures(made, 3, 0)
+        plots.latent_space(str(tmp_path / "s"), SHAPES, name, spaces[name])
         histories[name] = data.Images(torch.rand(2, 30, SHAPES.pixels), SHAPES.every_class(10))
         curves[name] = rows
     measured = suite.measure_all(drawn, histories, split, judge, p.model_copy(update={"epochs": 2}), 2)
@@ -86,10 +86,15 @@ def test_three_classes_in_colour_are_trained_drawn_measured_and_reported(
     assert {claim["verdict"] for claim in results["claims"]} == {"not trained enough to tell"}
     assert suite.headline(results)["cvae"]["epochs"] == 2
     plots.evaluation(str(tmp_path / "e"), results, curves)
-    plots.nearest(str(tmp_path / "e"), suite.nearest_pairs(drawn, split))
-    pictures = captions.pictures(Words(SHAPES.classes), tmp_path / "s", tmp_path / "e")
-    report.html(tmp_path / "report.html", results, pictures)
+    pairs = suite.nearest_pairs(drawn, split)
+    plots.nearest(str(tmp_path / "e"), pairs)
+    files.write_npz(tmp_path / "latent.npz", **latent.arrays(spaces, SHAPES.count))
+    spaces = gallery.read_latent(tmp_path / "latent.npz", SHAPES)
+    pictures = gallery.build(SHAPES, drawn | {"real": split.test}, histories, spaces, pairs)
+    assert not pictures.ink, "colours are shown as they are"
+    report.html(tmp_path / "report.html", results, pictures, curves)
     text = (tmp_path / "report.html").read_text()
+    assert all(text.count(f': {name}"') > 6 for name in SHAPES.classes), "pictures of each class, by name"
     assert "Told which class to draw" in text
     assert "digit" not in text
     assert [row["class"] for row in report.accuracy_rows(results)] == list(SHAPES.classes)

@@ -60,6 +60,8 @@ def test_repro_runs_every_stage_and_writes_every_file(reproduced):
         assert history["labels"].tolist() == [d for d in range(10) for _ in range(10)]
         folder = reproduced.path / f"data/models/{name}"
         assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    playground = sorted(path.name for path in (reproduced.path / "data/playground").iterdir())
+    assert playground == ["cgan.safetensors", "cvae.safetensors", "game.npz", "playground.json"]
     pictures = set()
     for path in (reproduced.path / "data/plots/sample").iterdir():
         with Image.open(path) as picture:

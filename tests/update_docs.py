@@ -34,15 +34,6 @@ BEST = {
     "data/plots/sample/cgan_classes.png": "docs/best_cgan_classes.png",
 }
 BLOCK = "<!-- {0}: written by `make docs` -->\n", "\n<!-- end of {0} -->"
-ANSWER = (
-    "class_accuracy",
-    "frechet_distance",
-    "recall",
-    "coverage",
-    "coverage_pixels",
-    "sharpness",
-    "gan_train",
-)
 
 
 def blocks(root: Path = ROOT) -> dict[str, dict[str, str]]:
@@ -89,7 +80,7 @@ def answer_markdown(results: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     """The main numbers of both models, as in the article and at their best, for the README."""
     lines = ["| | CVAE, article | CGAN, article | CVAE, best | CGAN, best | real digits |"]
     lines.append("|---|---:|---:|---:|---:|---:|")
-    for key in ANSWER:
+    for key in report.MAIN:
         cells = [report.cell(of, name, key)[0] for of in (results, best) for name in ("cvae", "cgan")]
         cells.append(report.cell(results, "real", key)[0])
         metric = report.BY_KEY[key]

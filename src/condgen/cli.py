@@ -110,6 +110,12 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--resume", action="store_true", help="go on with a sweep that was stopped")
     c.set_defaults(run=sweep)
 
+    c = commands.add_parser(
+        "human-test", help="pool results of the page's game: how often people were fooled"
+    )
+    c.add_argument("files", nargs="+", type=Path, metavar="FILE", help="lines that the page gave, one a game")
+    c.set_defaults(run=human_test)
+
     c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
     c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
     c.set_defaults(run=trace)
@@ -316,6 +322,18 @@ def sweep(arguments: argparse.Namespace) -> None:
     failed = sum(trial.failed for trial in trials)
     if failed:
         raise UserError(f"{failed} of {len(trials)} trials failed")
+
+
+def human_test(arguments: argparse.Namespace) -> None:
+    """Prints the table, and on stderr a line for each line that does not count; status 1 if there is one."""
+    from condgen.evaluation import human
+
+    answers, bad = human.read(arguments.files)
+    if answers:
+        print(human.table(answers))
+    print(*bad, sep="\n", end="\n" if bad else "", file=sys.stderr)
+    if bad or not answers:
+        raise UserError(f"{len(bad)} lines do not count, {len(answers)} do")
 
 
 def trace(arguments: argparse.Namespace) -> None:

@@ -19,6 +19,10 @@ RULE = (
 )
 
 
+VARIETY = "The CGAN's diversity is better."
+"""The claim whose comparisons say which model's pictures vary more."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The claim that `left` is below `right` in `metric`; both name a set of images.
@@ -65,7 +69,7 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "The CGAN's diversity is better.",
+        VARIETY,
         "it covers more real images than the CVAE does, and its pictures of a class are less alike, both in "
         "the features of two classifiers and in pixels, which nobody trained",
         (

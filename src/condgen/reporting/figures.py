@@ -10,6 +10,7 @@ from matplotlib import get_data_path
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image, ImageDraw, ImageFont
 
 from condgen.base import files
@@ -21,6 +22,7 @@ from condgen.models import MODELS
 COLOURS = {"cvae": "#3b75c4", "cgan": "#e07b1f", "real": "#7d7d7d"}
 NAMES = {name: model.title for name, model in MODELS.items()} | {"real": "Real images"}
 FONT_SIZE = 13  # of the names of rows
+LARGE_MANIFOLD = 800  # pixels
 MOST_COLUMNS = 20  # classes in the article's table, which has a column for each
 FRAME_MS = 160  # how long an animation shows an epoch
 LAST_MS = 2500  # how long it shows the last one
@@ -58,11 +60,12 @@ def named(sheet: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def manifold(path: str | Path, images: np.ndarray) -> None:
-    """The manifold of each class, uint8 `[classes, s, s, h, w, ...]`, in rows of five at half size."""
+    """The manifold of each class, uint8 `[classes, s, s, h, w, ...]`, in rows of five; large ones halved."""
     classes, s, _, h, w, *colour = images.shape
     tiles = images.swapaxes(2, 3).reshape(classes, s * h, s * w, *colour)
-    halves = [np.asarray(Image.fromarray(tile).reduce(2)) for tile in tiles]
-    save_png(path, mosaic(np.stack(halves), columns=5))
+    if s * w > LARGE_MANIFOLD:
+        tiles = np.stack([np.asarray(Image.fromarray(tile).reduce(2)) for tile in tiles])
+    save_png(path, mosaic(tiles, columns=5))
 
 
 def article_table(
@@ -189,7 +192,9 @@ def confusion(
 ) -> None:
     """Confusion matrices in % of what was asked for, a panel per model. tables: model -> `[c, c]`."""
     side = min(max(4.6, 0.42 * len(classes)), 14)
-    figure = Figure(figsize=(side * len(tables), side), facecolor="white")
+    # tight_layout() would cut the titles off: it does not know how high square panels become.
+    roomy = ConstrainedLayoutEngine(h_pad=0.12)  # inches
+    figure = Figure(figsize=(side * len(tables), side), facecolor="white", layout=roomy)
     for axis, (name, table) in zip(
         figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True
     ):
@@ -205,7 +210,6 @@ def confusion(
         axis.set_xlabel("classified as")
         axis.set_ylabel("asked for")
         axis.set_title(NAMES[name], color=COLOURS[name], fontsize=11)
-    figure.tight_layout()
     _save(figure, path, dpi=100)
 
 

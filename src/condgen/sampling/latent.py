@@ -1,5 +1,6 @@
 """Which points of the latent space are drawn: samples, interpolations, manifolds, the article's table."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from condgen.base.random import generator
 from condgen.base.sections import Section
 from condgen.sampling.generator import Generator
+
+CLASSES, STEPS = 12, 8  # of the latent space, at most so many are kept for the page
 
 
 class SampleParams(Section):
@@ -47,6 +50,30 @@ def pictures(model: Generator, manifold_steps: int, seed: int) -> dict[str, np.n
     """Pictures of the latent space: same_noise, interpolation, and manifold if it is 2-D."""
     found = {"same_noise": same_noise(model, 10, seed), "interpolation": interpolation(model, 15, seed)}
     return found | ({"manifold": manifold(model, manifold_steps)} if model.latent_dim == 2 else {})
+
+
+def arrays(spaces: Mapping[str, Mapping[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
+    """The content of data/samples/latent.npz: what the page shows of the latent spaces, uint8.
+
+    spaces: model -> its `pictures`. count: of classes. <model>_same_noise and <model>_interpolation are
+    `[c, s, ...]`, <model>_manifold is `[c, s, s, ...]`, without rows unless the latent space is 2-D; evenly
+    spaced steps s of the first classes c.
+    """
+    found = {}
+    for name, pictures in spaces.items():
+        for kind in ("same_noise", "interpolation"):
+            by_class = pictures[kind].reshape(count, -1, *pictures[kind].shape[1:])[:CLASSES]
+            found[f"{name}_{kind}"] = by_class[:, _even(by_class.shape[1])]
+        image = pictures["same_noise"].shape[1:]
+        grids = pictures.get("manifold", np.zeros((0, 1, 1, *image), np.uint8))[:CLASSES]
+        kept = _even(grids.shape[1])
+        found[f"{name}_manifold"] = grids[:, kept][:, :, kept]
+    return found
+
+
+def _even(steps: int) -> np.ndarray:
+    """At most STEPS of so many, evenly spaced, the first and the last among them."""
+    return np.rint(np.linspace(0, steps - 1, min(STEPS, steps))).astype(int)
 
 
 def same_noise(model: Generator, n: int, seed: int) -> np.ndarray:
