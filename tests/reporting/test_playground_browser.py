@@ -208,7 +208,7 @@ def test_the_picture_is_saved_as_condgen_draw_writes_it(article, visit, tmp_path
         opened.click("[data-model=cvae] .save")
     downloaded.value.save_as(tmp_path / "page.png")
     assert downloaded.value.suggested_filename == "cvae 2026-11.png"
-    drawing.draw(tmp_path / "ours.png", "2026-11", models["cvae"], seed=1)
+    drawing.draw(tmp_path / "ours.png", "2026-11", [models["cvae"]], seed=1)
     with Image.open(tmp_path / "page.png") as a, Image.open(tmp_path / "ours.png") as b:
         assert away(np.asarray(a.convert("L")), np.asarray(b)) <= 1
 
