@@ -1,4 +1,4 @@
-"""Draws from both models: data/samples, the pictures in data/plots/sample, and what drawing costs."""
+"""Draws from both models: data/samples, pictures in data/plots/sample and history, and what drawing costs."""
 
 import sys
 from pathlib import Path
@@ -34,6 +34,7 @@ def main() -> None:
             plots.samples("data/plots/sample", model.spec, name, samples)
             pictures = latent.pictures(model, p.manifold_steps, seed)
             plots.latent_space("data/plots/sample", model.spec, name, pictures)
+            plots.history("data/plots/history", model.spec, name, histories[name][1])
         tables = {name: latent.table(p.table_epochs, *history) for name, history in histories.items()}
         plots.learning("data/plots/sample", generators["cvae"].spec, tables, histories)
 

@@ -230,6 +230,11 @@ def results(
     }
 
 
+def summary(found: Mapping) -> dict[str, dict[str, float]]:
+    """The content of data/metrics/summary.json: model -> the metrics that say most, from evaluate.json's."""
+    return {name: {key: found[name][key] for key in catalog.SUMMARY} for name in MODELS}
+
+
 def headline(found: Mapping) -> dict[str, dict[str, float]]:
     """Set -> metric -> value, for the table of runs."""
     keys = [metric.key for metric in catalog.METRICS] + [*BOUNDS, claims.EPOCHS]

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import psutil
 
-from condgen.base import params, process
+from condgen.base import params, pipeline, process
 from condgen.base.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 MOST = 5000  # characters; MLflow takes 8000 in a tag
+# How a stage's tags with MD5s begin; a path follows. First as they are written: hidden, because MLflow's UI
+# shows no tags that begin with "mlflow.". Then as older runs have them.
+READ = ("mlflow.condgen.read/", "read/")
+WROTE = ("mlflow.condgen.wrote/", "wrote/")
 
 
 def tags() -> dict[str, str]:
@@ -35,6 +39,17 @@ def tags() -> dict[str, str]:
         "mlflow.user": psutil.Process().username(),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def stages() -> pipeline.Stages:
+    """The stages of dvc.yaml, each with the paths of its outs alone: some have options there.
+
+    Raises UserError if dvc.yaml cannot be read.
+    """
+    return {
+        name: {**spec, "outs": [out if isinstance(out, str) else next(iter(out)) for out in spec["outs"]]}
+        for name, spec in pipeline.stages().items()
+    }
 
 
 def why_stopped() -> str | None:
