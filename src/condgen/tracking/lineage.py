@@ -11,20 +11,20 @@ from mlflow.exceptions import MlflowException
 from condgen.base import pipeline
 from condgen.base.errors import UserError
 from condgen.tracking.address import line
+from condgen.tracking.provenance import READ, WROTE
 from condgen.tracking.store import Store
-
-READ, WROTE = "read/", "wrote/"  # how a stage's tags with MD5s begin; a path follows
 
 
 def maker(store: Store, path: str, md5: str) -> Run | None:
     """The latest stage run that wrote `path` with these bytes."""
-    return store.latest(f"tags.`{WROTE}{path}` = '{md5}'")
+    found = (store.latest(f"tags.`{prefix}{path}` = '{md5}'") for prefix in WROTE)
+    return max(filter(None, found), key=lambda run: run.info.start_time, default=None)
 
 
 def model_of_samples(store: Store, path: str, md5: str, model: str) -> str | None:
     """The MD5 of the model.safetensors that the samples in a file were drawn from, or None."""
     run = maker(store, path, md5)
-    return run.data.tags.get(f"{READ}data/models/{model}/model.safetensors") if run else None
+    return _hashes(run, READ).get(f"data/models/{model}/model.safetensors") if run else None
 
 
 def trace(store: Store, what: str) -> str:
@@ -59,9 +59,10 @@ def _file(store: Store, path: Path) -> Iterator[str]:
         yield f"  used by {run.info.run_name}  {store.link(run.info.run_id)}"
 
 
-def _hashes(run: Run, prefix: str) -> dict[str, str]:
+def _hashes(run: Run, prefixes: tuple[str, ...]) -> dict[str, str]:
     """Path -> MD5 of what a run read or wrote."""
-    return {k.removeprefix(prefix): md5 for k, md5 in sorted(run.data.tags.items()) if k.startswith(prefix)}
+    tags = sorted(run.data.tags.items())
+    return {k.removeprefix(start): md5 for start in prefixes for k, md5 in tags if k.startswith(start)}
 
 
 def _made(store: Store, run: Run, indent: str) -> Iterator[str]:
