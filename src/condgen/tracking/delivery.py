@@ -150,6 +150,13 @@ class Delivery:
         ):
             raise RuntimeError("an earlier stage of this run is not delivered yet")
 
+    def _logged_model(self, run: str) -> entities.LoggedModel | None:
+        """The model that a training run has logged."""
+        found = self.store.client.search_logged_models(
+            [self.store.experiment], f"source_run_id = '{run}'", max_results=1
+        )
+        return found[0] if found else None
+
     # One method for each kind of event.
 
     def _metrics(self, event: Event) -> None:
@@ -199,8 +206,9 @@ class Delivery:
     def _model(self, event: Event) -> None:
         """Logs and registers a pyfunc model of files and code. One that is half there is completed."""
         client, experiment = self.store.client, self.store.experiment
-        found = client.search_logged_models([experiment], f"source_run_id = '{self.run}'")
-        model = found[0] if found else client.create_logged_model(experiment, event["name"], self.run)
+        model = self._logged_model(self.run) or client.create_logged_model(
+            experiment, event["name"], self.run
+        )
         if model.status != entities.LoggedModelStatus.READY:
             outputs = client.get_run(self.run).outputs
             if not (outputs and outputs.model_outputs):
@@ -238,15 +246,16 @@ class Delivery:
         for model, found in event["models"].items():
             md5 = lineage.model_of_samples(self.store, found["samples"], found["samples_md5"], model)
             version = registry.version_of(client, model, md5)
-            if version is None or not version.model_id:
+            logged = version and self._logged_model(version.run_id)
+            if not logged:
                 continue
             against = {"dataset_name": event["name"], "dataset_digest": event["md5"][:8]}
             metrics = [
-                entities.Metric(key, _rounded(value), event["at"], 0, model_id=version.model_id, **against)
+                entities.Metric(key, _rounded(value), event["at"], 0, model_id=logged.model_id, **against)
                 for key, value in found["values"].items()
             ]
             client.log_batch(self.run, metrics=metrics)
-            client.log_inputs(self.run, models=[entities.LoggedModelInput(version.model_id)])
+            client.log_inputs(self.run, models=[entities.LoggedModelInput(logged.model_id)])
 
     def _candidates(self, event: Event) -> None:
         """Measured models. Which versions they are is found by content: samples <- stage sample <- model."""
