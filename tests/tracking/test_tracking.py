@@ -180,6 +180,20 @@ def test_numbers_are_rounded_for_reading_and_counts_and_the_journal_are_not(plac
     assert found["sample"].data.metrics == rounded
 
 
+def test_more_tags_and_looks_at_the_machine_than_mlflow_takes_at_once_are_all_delivered(place, later):
+    with tracking.stage("train_cvae") as run:
+        for i in range(250):
+            write(place, f"data/models/cvae/{i}.txt", str(i))
+    with delivery.Delivery(run.journal.folder, pytest.fail) as own:
+        own.usage += [("system/machine_cpu_percent", 50.0, 1, step) for step in range(2500)]
+        assert own.advance()
+    client, found = runs(place)
+    tags = found["train_cvae"].data.tags
+    assert sum(tag.startswith("mlflow.condgen.wrote/") for tag in tags) == 250
+    looks = client.get_metric_history(found["train_cvae"].info.run_id, "system/machine_cpu_percent")
+    assert len(looks) == 2500
+
+
 def test_a_training_of_any_length_has_its_last_pictures_at_the_same_step_and_as_a_file(place, later):
     for name, last in (("train_cvae", 3), ("train_cgan", 18)):
         with contextlib.suppress(KeyboardInterrupt), tracking.stage(name) as run:

@@ -8,7 +8,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -29,6 +29,7 @@ from condgen.tracking.store import connect
 
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow has understood, and would say the same to another try
 STATE = "delivered.json"
+MOST_TAGS, MOST_METRICS = 100, 1000  # that MLflow takes in one request
 REPORT = "report.html"
 FINAL = "final.png"  # the last pictures of a training, as an artifact
 DIGITS = 6  # significant ones of a metric, for people to read; the files have them all
@@ -48,7 +49,8 @@ class Delivery:
         self.alone = FileLock(folder.parent / "store.lock", timeout=120)
         self.connected = False
         self.events: list[Event] = []
-        self.usage: list[tuple[str, float, int, int]] = []  # of the machine, to be delivered: as in `_usage`
+        # What the stage takes of the machine, to be delivered: metric, value, milliseconds, step.
+        self.usage: list[tuple[str, float, int, int]] = []
 
     def __enter__(self) -> "Delivery":
         if not self.folder.is_dir():  # delivered by now; taking the lock would create it again
@@ -75,7 +77,9 @@ class Delivery:
         try:
             if not self.connected:
                 self._begin(events[0])
-            self._usage()
+            if self.usage:
+                self._deliver({"do": "usage", "values": self.usage})
+                self.usage = []
             for event in events[self.count :]:
                 self._deliver(event)
                 self.count += 1
@@ -122,7 +126,9 @@ class Delivery:
         self.store.client.log_batch(run, params=[entities.Param(*item) for item in values.items()])
 
     def _set_tags(self, run: str, values: dict[str, str]) -> None:
-        self.store.client.log_batch(run, tags=[entities.RunTag(*item) for item in values.items()])
+        tags = [entities.RunTag(*item) for item in values.items()]
+        for few in _in_parts(tags, MOST_TAGS):
+            self.store.client.log_batch(run, tags=few)
 
     def _deliver(self, event: Event) -> None:
         try:
@@ -134,13 +140,6 @@ class Delivery:
 
     def _where(self, event: Event) -> str:
         return self.parent if event.get("parent") else self.run
-
-    def _usage(self) -> None:
-        """What the stage took of the machine, as its courier saw it: (metric, value, milliseconds, step)."""
-        if self.usage:
-            metrics = [entities.Metric(name, _rounded(v), at, step) for name, v, at, step in self.usage]
-            self.store.client.log_batch(self.run, metrics=metrics)
-            self.usage = []
 
     def _wait_for_earlier(self) -> None:
         """Raises RuntimeError while MLflow lacks earlier runs of this execution: content finds them."""
@@ -164,6 +163,14 @@ class Delivery:
             entities.Metric(name, _rounded(value), event["at"], step) for name, value, step in event["values"]
         ]
         self.store.client.log_batch(self._where(event), metrics=metrics)
+
+    def _usage(self, event: Event) -> None:
+        """What the stage took of the machine, as its courier saw it."""
+        metrics = [
+            entities.Metric(name, _rounded(value), at, step) for name, value, at, step in event["values"]
+        ]
+        for few in _in_parts(metrics, MOST_METRICS):
+            self.store.client.log_batch(self.run, metrics=few)
 
     def _image(self, event: Event) -> None:
         images = mosaic(np.load(self.folder / event["file"], allow_pickle=False), columns=10)
@@ -300,6 +307,11 @@ class Delivery:
             text.append(f"`{key.split('.')[1]}` did not run again: its result is that of [{made}]({page}).")
         new["mlflow.note.content"] = "\n\n".join(filter(None, text))
         self._set_tags(self.parent, new)
+
+
+def _in_parts(items: list, most: int) -> Iterator[list]:
+    """The items, at most so many at a time."""
+    return (items[start : start + most] for start in range(0, len(items), most))
 
 
 def _rounded(value: float) -> float:
