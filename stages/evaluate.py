@@ -59,9 +59,8 @@ def main() -> None:
             "data/report.html",
         )
         run.artifacts("data/report.html", "data/plots/sample/article_table.png", parent=True)
-        against = images.source if p.reference == "test" else f"{images.source}, {p.reference} images"
         drawn_in = {name: f"data/samples/{name}.npz" for name in MODELS}
-        run.results(suite.summary(results), drawn_in, "data/dataset.npz", against)
+        run.results(suite.summary(results), drawn_in, "data/dataset.npz", suite.reference(results))
         if p.reference == "test":  # numbers on validation images compare with no champion's
             run.candidates(
                 suite.candidates(results, metric.key),

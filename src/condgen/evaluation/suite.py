@@ -235,6 +235,12 @@ def summary(found: Mapping) -> dict[str, dict[str, float]]:
     return {name: {key: found[name][key] for key in catalog.SUMMARY} for name in MODELS}
 
 
+def reference(found: Mapping) -> str:
+    """What was measured against, in words: the data set, of which test images unless it says so."""
+    source, part = found["data"], found["reference"]
+    return source if part == "test" else f"{source}, {part} images"
+
+
 def headline(found: Mapping) -> dict[str, dict[str, float]]:
     """Set -> metric -> value, for the table of runs."""
     keys = [metric.key for metric in catalog.METRICS] + [*BOUNDS, claims.EPOCHS]
