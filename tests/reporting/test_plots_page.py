@@ -21,7 +21,8 @@ def page(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plots")
     (folder / ".dvc").mkdir()
     shutil.copytree(root / ".dvc/plots", folder / ".dvc/plots")
-    (folder / ".dvc/config").write_text((root / ".dvc/config").read_text() + "[core]\n    no_scm = true\n")
+    config = (root / ".dvc/config").read_text()
+    (folder / ".dvc/config").write_text(config.replace("[core]", "[core]\n    no_scm = true"))
     curves = [entry for entry in params.load(root / "dvc.yaml")["plots"] if isinstance(entry, dict)]
     files.write_json(folder / "dvc.yaml", {"plots": curves})  # JSON is YAML
     for name, columns in CURVES.items():
@@ -44,9 +45,9 @@ def test_curves_are_drawn_without_a_network_with_the_names_of_their_axes(page, b
     assert opened.locator("svg polyline").count() == sum(map(len, CURVES.values()))
     assert opened.locator("svg circle").count() == 2 * 3, "two classes of three sets, which no line connects"
     first = opened.locator("svg").first
-    assert "nats per image" in first.inner_text()
-    assert "train_loss" in first.inner_text()
-    assert "coat" in opened.locator("svg").last.inner_text(), "classes have their names"
+    assert "nats per image" in first.text_content()
+    assert "train_loss" in first.text_content()
+    assert "coat" in opened.locator("svg").last.text_content(), "classes have their names"
     drawn = first.locator("polyline").first.bounding_box()
     assert drawn["width"] > 250
     assert drawn["height"] > 250

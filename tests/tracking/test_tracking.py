@@ -273,6 +273,8 @@ def test_logged_models_are_sorted_by_what_was_measured_and_shown_with_it(place, 
         assert "final.png" in artifacts(client, trained)
         (version,) = client.search_model_versions(f"name = 'condgen-{model.name}'")
         assert version.description == note
+        linked = json.loads(model.tags["mlflow.modelVersions"])
+        assert linked == [{"name": version.name, "version": version.version}]
     evaluated = client.get_run(found["evaluate"].info.run_id)
     used = {model.model_id for model in evaluated.inputs.model_inputs}
     assert used == {model.model_id for model in by_distance(True)}

@@ -149,7 +149,7 @@ class Delivery:
         ):
             raise RuntimeError("an earlier stage of this run is not delivered yet")
 
-    def _logged_model(self, run: str) -> entities.LoggedModel | None:
+    def _logged_model(self, run: str | None) -> entities.LoggedModel | None:
         """The model that a training run has logged."""
         found = self.store.client.search_logged_models(
             [self.store.experiment], f"source_run_id = '{run}'", max_results=1

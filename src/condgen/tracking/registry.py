@@ -4,6 +4,7 @@ MLflow resolves the alias `latest` by itself (it may not be set); `champion` is 
 """
 
 import atexit
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from condgen.base.errors import UserError
 from condgen.tracking import address, location
@@ -33,9 +35,16 @@ def register(client: MlflowClient, model: LoggedModel, about: str, md5: str, tex
     name, run = registered_name(model.name), model.source_run_id
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=about)
-    if not client.search_model_versions(f"name = '{name}' AND run_id = '{run}'"):
-        location, tags = model.artifact_location, {"md5": md5}
-        client.create_model_version(name, location, run, tags, description=text, model_id=model.model_id)
+    location, tags = model.artifact_location, {"md5": md5}
+    found = client.search_model_versions(f"name = '{name}' AND run_id = '{run}'")
+    version = (
+        found[0]
+        if found
+        else client.create_model_version(name, location, run, tags, None, text, model_id=model.model_id)
+    )
+    # From the page of the logged model to the registry, as `mlflow.register_model` links them.
+    versions = json.dumps([{"name": name, "version": version.version}])
+    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})
 
 
 def version_of(client: MlflowClient, model: str, md5: str | None) -> ModelVersion | None:
