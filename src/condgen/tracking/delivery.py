@@ -8,7 +8,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -29,7 +29,6 @@ from condgen.tracking.store import connect
 
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow has understood, and would say the same to another try
 STATE = "delivered.json"
-MOST_TAGS, MOST_METRICS = 100, 1000  # that MLflow takes in one request
 REPORT = "report.html"
 FINAL = "final.png"  # the last pictures of a training, as an artifact
 DIGITS = 6  # significant ones of a metric, for people to read; the files have them all
@@ -126,9 +125,7 @@ class Delivery:
         self.store.client.log_batch(run, params=[entities.Param(*item) for item in values.items()])
 
     def _set_tags(self, run: str, values: dict[str, str]) -> None:
-        tags = [entities.RunTag(*item) for item in values.items()]
-        for few in _in_parts(tags, MOST_TAGS):
-            self.store.client.log_batch(run, tags=few)
+        self.store.client.log_batch(run, tags=[entities.RunTag(*item) for item in values.items()])
 
     def _deliver(self, event: Event) -> None:
         try:
@@ -169,8 +166,7 @@ class Delivery:
         metrics = [
             entities.Metric(name, _rounded(value), at, step) for name, value, at, step in event["values"]
         ]
-        for few in _in_parts(metrics, MOST_METRICS):
-            self.store.client.log_batch(self.run, metrics=few)
+        self.store.client.log_batch(self.run, metrics=metrics)
 
     def _image(self, event: Event) -> None:
         images = mosaic(np.load(self.folder / event["file"], allow_pickle=False), columns=10)
@@ -307,11 +303,6 @@ class Delivery:
             text.append(f"`{key.split('.')[1]}` did not run again: its result is that of [{made}]({page}).")
         new["mlflow.note.content"] = "\n\n".join(filter(None, text))
         self._set_tags(self.parent, new)
-
-
-def _in_parts(items: list, most: int) -> Iterator[list]:
-    """The items, at most so many at a time."""
-    return (items[start : start + most] for start in range(0, len(items), most))
 
 
 def _rounded(value: float) -> float:
