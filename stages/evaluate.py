@@ -43,6 +43,7 @@ def main() -> None:
         measured = suite.measure_all(drawn, histories, images, judge, network, p.gan_train_epochs)
         results = suite.results(measured, images, p.reference, judged, bounds, costs)
         files.write_json("data/metrics/evaluate.json", results)
+        files.write_json("data/metrics/summary.json", suite.summary(results))
         files.write_csv("data/plots/accuracy_by_class.csv", report.accuracy_rows(results))
         plots.evaluation("data/plots/evaluate", results, curves)
         pairs = suite.nearest_pairs(drawn, images)
@@ -60,12 +61,14 @@ def main() -> None:
             "data/report.html",
         )
         run.artifacts("data/report.html", "data/plots/sample/article_table.png", parent=True)
+        drawn_in = {name: f"data/samples/{name}.npz" for name in MODELS}
+        run.results(suite.summary(results), drawn_in, "data/dataset.npz", suite.reference(results))
         if p.reference == "test":  # numbers on validation images compare with no champion's
             run.candidates(
                 suite.candidates(results, metric.key),
                 metric.key,
                 metric.better,
-                drawn={name: f"data/samples/{name}.npz" for name in MODELS},
+                drawn=drawn_in,
                 judged_by=["data/dataset.npz", "data/models/classifier/model.safetensors"],
             )
         run.describe(report.markdown(results))

@@ -1,4 +1,4 @@
-"""Draws from both models: data/samples, the pictures in data/plots/sample, and what drawing costs.
+"""Draws from both models: data/samples, pictures in data/plots/sample and history, and what drawing costs.
 
 data/playground holds what the page needs: both models as programs, and the pictures of its game.
 """
@@ -40,6 +40,7 @@ def main() -> None:
             plots.samples("data/plots/sample", model.spec, name, samples[name])
             spaces[name] = latent.pictures(model, p.manifold_steps, seed)
             plots.latent_space("data/plots/sample", model.spec, name, spaces[name])
+            plots.history("data/plots/history", model.spec, name, histories[name][1])
         spec = generators["cvae"].spec
         files.write_npz("data/samples/latent.npz", **latent.arrays(spaces, spec.count))
         tables = {name: latent.table(p.table_epochs, *history) for name, history in histories.items()}

@@ -39,6 +39,9 @@ def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, c
         run(stage)
     results = files.read_json("data/metrics/evaluate.json")
     assert results["cvae"]["images"] == results["cgan"]["images"] == 100
+    summary = files.read_json("data/metrics/summary.json")
+    assert summary == {name: {key: results[name][key] for key in summary[name]} for name in ("cvae", "cgan")}
+    assert {int(file.stem) for file in (checkout / "data/plots/history/cgan").iterdir()} == {1}
     waiting = list(journal.waiting(checkout / "outbox"))
     assert len(waiting) == 4
     monkeypatch.setattr(courier, "POLL_SECONDS", 0.1)
@@ -48,6 +51,11 @@ def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, c
     assert not list(journal.waiting(checkout / "outbox"))
     assert list(checkout.glob("mlartifacts/**/condgen/sampling/serving.py")), "the code of a stored model"
     assert not list(checkout.glob("mlartifacts/**/condgen/weights")), "every model would have these megabytes"
+
+    opened = store.existing()
+    models = opened.client.search_logged_models([opened.experiment])
+    shown = {model.name: {m.key: m.value for m in model.metrics} for model in models}
+    assert shown == {name: pytest.approx(values, rel=1e-5) for name, values in summary.items()}
 
     capsys.readouterr()
     main(["compare", "--claims", "--metric", "recall", "--csv", "table.csv", "--png", "table.png"])

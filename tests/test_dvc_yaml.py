@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from condgen.base import params, pipeline
+from condgen.base import files, params, pipeline
 from condgen.datasets import data, download
 from condgen.evaluation.params import EvaluateParams
 from condgen.models import MODELS, cgan, classifier, cvae
@@ -191,6 +191,27 @@ def test_params_are_the_sections_the_stage_reads(root, stages, stage):
         expected |= {key if key.startswith("data.") else key.split(".")[0]
                      for key in flat if report.shapes_results(key)}  # fmt: skip
     assert set(listed) == expected
+
+
+def test_dvc_shows_ten_metrics_and_git_keeps_the_files_with_all_numbers(root):
+    spec = params.load(root / "dvc.yaml")
+    metrics = [entry for stage in spec["stages"].values() for entry in stage.get("metrics", [])]
+    assert [list(entry) for entry in metrics] == [["data/metrics/summary.json"]]
+    summary = files.read_json(root / "data/metrics/summary.json")
+    assert list(summary) == list(MODELS)
+    assert sum(map(len, summary.values())) == 10
+    listed = [out for stage in spec["stages"].values() for out in (*stage["outs"], *stage.get("metrics", []))]
+    kept = {next(iter(out)): out for out in listed if isinstance(out, dict)}
+    assert set(kept) == {f"data/metrics/{name}.json" for name in (*STAGES, "summary")}
+    assert all(options == {"cache": False} for out in kept.values() for options in out.values())
+
+
+def test_every_curve_of_dvc_has_a_title_and_both_axes_a_name(root):
+    plots = params.load(root / "dvc.yaml")["plots"]
+    curves = [options for entry in plots if isinstance(entry, dict) for options in entry.values()]
+    assert len(curves) == 7
+    for options in curves:
+        assert all(options.get(name) for name in ("title", "x_label", "y_label")), options
 
 
 def test_a_change_of_one_model_does_not_retrain_the_other(stages):

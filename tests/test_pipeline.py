@@ -103,7 +103,9 @@ def test_every_metric_file_and_the_report_say_that_the_digits_are_the_bundled_on
 
 def test_git_tracks_the_metrics_and_the_descriptions_of_sets_and_nothing_else_below_data(reproduced):
     listed = [path for path in reproduced.run("git", "ls-files", "data").split() if "data/sets/" not in path]
-    assert sorted(listed) == sorted(["data/.gitignore"] + [f"data/metrics/{stage}.json" for stage in STAGES])
+    assert sorted(listed) == sorted(
+        ["data/.gitignore"] + [f"data/metrics/{name}.json" for name in (*STAGES, "summary")]
+    )
     assert reproduced.run("git", "status", "--porcelain") == ""
 
 
@@ -116,7 +118,7 @@ def test_one_execution_is_one_parent_with_a_child_for_each_stage(reproduced):
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
     assert parent.data.tags["git.dirty"] == "false"
     results = reproduced.json("evaluate")
-    assert parent.data.metrics["cvae.class_accuracy"] == results["cvae"]["class_accuracy"]
+    assert parent.data.metrics["cvae.class_accuracy"] == pytest.approx(results["cvae"]["class_accuracy"])
     assert parent.data.params["cgan.lr"] == "0.001"
     assert "The CVAE is relatively stable." in parent.data.tags["mlflow.note.content"]
     artifacts = {a.path for a in reproduced.client.list_artifacts(parent.info.run_id)}
@@ -137,13 +139,14 @@ def test_children_hold_curves_pictures_data_set_and_hashes(reproduced):
         pictures = [
             a.path for a in client.list_artifacts(run.info.run_id, "images") if a.path.endswith("png")
         ]
-        assert len(pictures) == epochs + 1, "before the first epoch and after each"
+        assert len(pictures) == epochs + 2, "before the first epoch, after each, and the final ones again"
         assert run.inputs.dataset_inputs[0].dataset.name.startswith("5,000 MNIST digits")
         assert run.data.params[f"{name}.epochs"] == str(epochs)
     lock = (reproduced.path / "dvc.lock").read_text()
-    assert children["download"].data.tags["wrote/data/dataset.npz"] in lock
-    read = children["sample"].data.tags["read/data/models/cgan/model.safetensors"]
-    assert read == children["train_cgan"].data.tags["wrote/data/models/cgan/model.safetensors"]
+    assert children["download"].data.tags["mlflow.condgen.wrote/data/dataset.npz"] in lock
+    read = children["sample"].data.tags["mlflow.condgen.read/data/models/cgan/model.safetensors"]
+    wrote = children["train_cgan"].data.tags["mlflow.condgen.wrote/data/models/cgan/model.safetensors"]
+    assert read == wrote
     assert "dataset.npz" in {a.path for a in client.list_artifacts(children["download"].info.run_id)}
     numbers = {"cvae.recall", "cgan.frechet_distance", "real.class_accuracy", "cvae.class_accuracy_by_class"}
     assert numbers <= set(children["evaluate"].data.metrics)
@@ -244,7 +247,7 @@ def test_a_file_is_traced_to_the_runs_that_it_comes_from(experimented, tmp_path)
     commit = experimented.run("git", "rev-parse", "HEAD")[:12]
     assert f"commit {commit}" in text
     back = experimented.run("python", "-m", "condgen", "trace", EXPERIMENT)
-    md5 = children["sample"].data.tags["wrote/data/samples/cgan.npz"]
+    md5 = children["sample"].data.tags["mlflow.condgen.wrote/data/samples/cgan.npz"]
     assert f"wrote data/samples/cgan.npz (MD5 {md5}), as in the workspace" in back
     assert "train_cvae did not run again: its result is that of train_cvae · trunk" in back
     unknown = experimented.run("python", "-m", "condgen", "trace", "README.md", check=False)
@@ -280,14 +283,18 @@ def test_dvc_compares_the_experiment_with_its_baseline(experimented):
         "params.yaml": {"cgan.lr": {"old": 0.001, "new": 0.0002, "diff": pytest.approx(-0.0008)}}
     }
     changed = json.loads(experimented.run("dvc", "metrics", "diff", "--json"))
-    files = {"data/metrics/evaluate.json", "data/metrics/train_cgan.json"}
-    assert set(changed.get("diff", changed)) == files
+    assert set(changed.get("diff", changed)) == {"data/metrics/summary.json"}
+    every = "data/metrics/evaluate.json"
+    changed = json.loads(experimented.run("dvc", "metrics", "diff", "--json", "--targets", every))
+    assert "cgan.sharpness" in changed.get("diff", changed)[every], "all of them, for those who ask"
     table = experimented.run("dvc", "exp", "show", "--csv")
     assert EXPERIMENT in table
-    assert "cgan.frechet_distance" in table.splitlines()[0]
+    shown = [f"{model}.{metric}" for model in ("cvae", "cgan") for metric in catalog.SUMMARY]
+    # After experiment, rev, typ, Created and parent; then come the parameters.
+    assert table.splitlines()[0].split(",")[5 : 5 + len(shown) + 1] == [*shown, "seed"]
     experimented.run("dvc", "plots", "show")
     page = (experimented.path / "dvc_plots/index.html").read_text()
-    for name in ("article_table.png", "cvae_classes.png", "d_loss", "train_kl"):
+    for name in ("article_table.png", "cvae_classes.png", "history_cgan_4.png", "d_loss", "train_kl"):
         assert name in page, name
 
 

@@ -97,6 +97,18 @@ def test_a_picture_can_be_opened_and_always_has_the_same_bytes(tmp_path, kind):
         assert picture.n_frames == 11  # epochs 1 to 10, and 12
 
 
+def test_a_history_is_one_picture_for_each_epoch_that_is_worth_one(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (37, 30, 28, 28), dtype=np.uint8)
+    figures.history(tmp_path, 3, x)
+    shown = [*range(1, 11), *range(12, 31, 2), 37]
+    assert sorted(int(file.stem) for file in tmp_path.iterdir()) == shown, "DVC takes the names for steps"
+    with Image.open(tmp_path / "12.png") as picture:
+        pixels = np.asarray(picture)
+    first_of_each_class = x[11].reshape(3, 10, 28, 28)[:, :5].reshape(15, 28, 28)
+    assert np.array_equal(pixels, mosaic(first_of_each_class, 5))
+    assert len(figures.shown_epochs(25)) + len(figures.shown_epochs(120)) == 47, "about 1 MB of the article's"
+
+
 def test_each_class_has_its_row_even_with_few_images(tmp_path):
     labels = np.arange(10).repeat(3)
     figures.class_grid(tmp_path / "g.png", DIGITS.classes, numbered(30), labels, count=15)

@@ -128,7 +128,7 @@ def content(client, run, folder):
             ]
             for key in run.data.metrics
         },
-        "tags": {k: v for k, v in run.data.tags.items() if k in ours or k.startswith(("read/", "wrote/"))},
+        "tags": {k: v for k, v in run.data.tags.items() if k in ours or k.startswith("mlflow.condgen.")},
         "data": [(used.dataset.name, used.dataset.digest) for used in run.inputs.dataset_inputs],
         "pictures": pictures,
         "artifacts": others,

@@ -1,5 +1,7 @@
 """A stage's journal becomes a run in MLflow, whatever happens to the stage, to MLflow or to both."""
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -17,14 +19,17 @@ import urllib.request
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
+from PIL import Image
 
 from condgen import tracking
 from condgen.base import files
 from condgen.base.errors import without_secrets
+from condgen.base.pictures import mosaic
 from condgen.cli import main
 from condgen.models import cgan
-from condgen.tracking import address, courier, delivery, journal, store
+from condgen.tracking import address, courier, delivery, journal, lineage, store, views
 from specs import DIGITS
 
 GRID = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
@@ -115,17 +120,20 @@ def test_a_stage_is_a_child_of_its_execution_and_holds_what_it_said(place, later
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.tags["stage"] == "train_cgan"
     # MD5 of "hello", as md5sum and dvc.lock give it.
-    assert child.data.tags["wrote/data/models/cgan/config.json"] == "5d41402abc4b2a76b9719d911017c592"
+    assert (
+        child.data.tags["mlflow.condgen.wrote/data/models/cgan/config.json"]
+        == "5d41402abc4b2a76b9719d911017c592"
+    )
     assert child.data.tags["mlflow.note.content"] == "The conditional generative adversarial network"
     assert child.data.params["cgan.lr"] == "0.001"
     assert "cvae.lr" not in child.data.params
     assert {"cgan.lr", "cvae.lr", "seed", "data.source"} <= set(parent.data.params)
     history = client.get_metric_history(child.info.run_id, "loss")
-    assert [(m.step, m.value) for m in history] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    assert [(m.step, m.value) for m in history] == [(1, 1.0), (2, 0.5), (3, 0.333333)]
     assert [m.value for m in client.get_metric_history(child.info.run_id, "cgan.by_digit")] == [0.1, 0.2]
     assert parent.data.metrics == {"recall": 0.25}
-    assert not [tag for tag in parent.data.tags if tag.startswith(("read/", "wrote/"))]
-    assert child.data.tags["read/data/dataset.npz"] == hashlib.md5(b"pixels").hexdigest()
+    assert not [tag for tag in parent.data.tags if tag.startswith("mlflow.condgen.")]
+    assert child.data.tags["mlflow.condgen.read/data/dataset.npz"] == hashlib.md5(b"pixels").hexdigest()
     assert parent.data.tags["mlflow.note.content"] == "What it came to"
     assert [used.dataset.name for used in child.inputs.dataset_inputs] == ["five digits"]
     assert {a.path for a in client.list_artifacts(child.info.run_id, "models/cgan")} == {
@@ -160,6 +168,168 @@ def test_pictures_are_kept_of_the_first_ten_epochs_every_fifth_and_the_last(plac
             run.epoch(epoch, {}, GRID)
     client, found = deliver(place)
     assert steps(client, found["train_cvae"]) == [*range(11), 15, 17]
+
+
+def test_numbers_are_rounded_for_reading_and_counts_and_the_journal_are_not(place, later):
+    given = {"share": 0.9168999791145325, "small": 1.23456789e-7, "large": 987654.321, "count": 12_345_678}
+    with tracking.stage("sample") as run:
+        run.numbers(given)
+    (event,) = [event for event in journal.events(journals(place)[0]) if event["do"] == "metrics"]
+    assert {name: value for name, value, _ in event["values"]} == given
+    _, found = deliver(place)
+    rounded = {"share": 0.9169, "small": 1.23457e-7, "large": 987654.0, "count": 12_345_678}
+    assert found["sample"].data.metrics == rounded
+
+
+def test_more_tags_and_looks_at_the_machine_than_mlflow_takes_at_once_are_all_delivered(place, later):
+    with tracking.stage("train_cvae") as run:
+        for i in range(250):
+            write(place, f"data/models/cvae/{i}.txt", str(i))
+    with delivery.Delivery(run.journal.folder, pytest.fail) as own:
+        own.usage += [("system/machine_cpu_percent", 50.0, 1, step) for step in range(2500)]
+        assert own.advance()
+    client, found = runs(place)
+    tags = found["train_cvae"].data.tags
+    assert sum(tag.startswith("mlflow.condgen.wrote/") for tag in tags) == 250
+    looks = client.get_metric_history(found["train_cvae"].info.run_id, "system/machine_cpu_percent")
+    assert len(looks) == 2500
+
+
+def test_a_training_of_any_length_has_its_last_pictures_at_the_same_step_and_as_a_file(place, later):
+    for name, last in (("train_cvae", 3), ("train_cgan", 18)):
+        with contextlib.suppress(KeyboardInterrupt), tracking.stage(name) as run:
+            for epoch in range(last + 1):
+                run.epoch(epoch, {}, GRID + np.uint8(epoch))
+            if name == "train_cgan":
+                raise KeyboardInterrupt  # its pictures of epoch 15 are the last that were kept
+    client, found = deliver(place)
+    for name, last in (("train_cvae", 3), ("train_cgan", 15)):
+        run_id = found[name].info.run_id
+        (shown,) = (
+            a.path
+            for a in client.list_artifacts(run_id, "images")
+            if re.search(r"final.step.0.*\.png", a.path)
+        )
+        for path in (shown, "final.png"):
+            with Image.open(client.download_artifacts(run_id, path)) as picture:
+                assert np.array_equal(np.asarray(picture), mosaic(GRID + np.uint8(last), 10)), (name, path)
+
+
+def test_tags_of_hashes_are_not_shown_and_those_of_older_runs_still_name_their_run(place, later):
+    path, md5 = "data/models/cgan/config.json", hashlib.md5(b"hello").hexdigest()
+    for old in (True, False):
+        full_stage(place)
+        if old:  # as earlier code wrote its journals
+            events = journals(place)[0] / "events.jsonl"
+            events.write_text(events.read_text().replace("mlflow.condgen.", ""))
+        deliver(place)
+        latest = store.existing().latest("tags.stage = 'train_cgan'")
+        start = "" if old else "mlflow.condgen."  # the UI hides what begins with mlflow.
+        assert {tag for tag in latest.data.tags if "data/" in tag} == {
+            f"{start}read/data/dataset.npz",
+            f"{start}wrote/{path}",
+        }
+        assert lineage.maker(store.existing(), path, md5).info.run_id == latest.info.run_id
+
+
+def measured_models(place, numbers):
+    """Two trained models, their samples and what was measured of them, as the stages say it."""
+    for name in numbers:
+        write(place, f"data/models/{name}/config.json", "{}")
+        write(place, f"data/models/{name}/model.safetensors", f"weights of {name}")
+        with tracking.stage(f"train_{name}") as run:
+            run.epoch(1, {}, GRID)
+            run.model(name, f"data/models/{name}", f"The {name}", DIGITS.classes, DIGITS.shape)
+    with tracking.stage("sample"):
+        for name in numbers:
+            write(place, f"data/samples/{name}.npz", f"samples of {name}")
+    write(place, "data/dataset.npz", "pixels")
+    with tracking.stage("evaluate") as run:
+        drawn = {name: f"data/samples/{name}.npz" for name in numbers}
+        run.dataset("data/dataset.npz", "five digits", "evaluation")
+        run.results(numbers, drawn, "data/dataset.npz", "five digits")
+
+
+def test_logged_models_are_sorted_by_what_was_measured_and_shown_with_it(place, later):
+    numbers = {"cvae": {"frechet_distance": 63.5, "recall": 0.25}, "cgan": {"frechet_distance": 7.125}}
+    measured_models(place, numbers)
+    client, found = deliver(place)
+    experiment = found["parent"].info.experiment_id
+
+    def by_distance(ascending):
+        order = [{"field_name": "metrics.frechet_distance", "ascending": ascending}]
+        return client.search_logged_models([experiment], order_by=order)
+
+    assert [model.name for model in by_distance(True)] == ["cgan", "cvae"]
+    assert [model.name for model in by_distance(False)] == ["cvae", "cgan"]
+    for model in by_distance(True):
+        shown = {metric.key: metric.value for metric in model.metrics}
+        assert shown == numbers[model.name]
+        digest = hashlib.md5(b"pixels").hexdigest()[:8]
+        assert {(m.dataset_name, m.dataset_digest) for m in model.metrics} == {("five digits", digest)}
+        note = model.tags["mlflow.note.content"]
+        assert note.startswith(f"The {model.name}\n")
+        trained = found[f"train_{model.name}"].info.run_id
+        assert f"(get-artifact?path=final.png&run_uuid={trained})" in note
+        assert "final.png" in artifacts(client, trained)
+        (version,) = client.search_model_versions(f"name = 'condgen-{model.name}'")
+        assert version.description == note
+        linked = json.loads(model.tags["mlflow.modelVersions"])
+        assert linked == [{"name": version.name, "version": version.version}]
+    evaluated = client.get_run(found["evaluate"].info.run_id)
+    used = {model.model_id for model in evaluated.inputs.model_inputs}
+    assert used == {model.model_id for model in by_distance(True)}
+
+
+def test_models_that_mlflow_does_not_have_leave_the_rest_of_an_evaluation(place, later):
+    measured_models(place, {"cgan": {"frechet_distance": 7.125}})
+    shutil.rmtree(journals(place)[0])  # the training's
+    _, found = deliver(place)
+    assert found["evaluate"].info.status == "FINISHED"
+
+
+def test_what_a_training_takes_of_the_machine_is_seen_from_outside_and_delivered(place, later, monkeypatch):
+    monkeypatch.setattr(courier, "POLL_SECONDS", 0.01)
+    for name in ("train_cvae", "sample"):
+        with tracking.stage(name) as run:
+            folder, ended = run.journal.folder, threading.Event()
+            usage = courier.usage_of(folder, os.getpid())
+            assert (usage is not None) == (name == "train_cvae"), "trainings alone"
+            with monkeypatch.context() as patch:
+                patch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+                assert courier.usage_of(folder, os.getpid()) is None
+            beside = threading.Thread(target=courier.Courier(folder, usage).run, args=[ended], daemon=True)
+            beside.start()
+            until(lambda usage=usage: usage is None or usage.looks > 20)
+        ended.set()
+        beside.join()
+    client, found = runs(place)
+    seen = found["train_cvae"].data.metrics
+    assert {"system/stage_cpu_percent_of_a_core", "system/machine_cpu_percent"} < set(seen)
+    memory = psutil.Process().memory_info().rss / 1e6
+    assert 0.2 * memory < seen["system/stage_memory_megabytes"] < 5 * memory
+    history = client.get_metric_history(found["train_cvae"].info.run_id, "system/machine_cpu_percent")
+    assert len(history) > 20
+    assert len({point.step for point in history}) == len(history)
+    assert not found["sample"].data.metrics
+
+
+def test_a_store_with_older_views_gets_the_new_ones_once_and_keeps_those_of_its_people(place, later):
+    def run_and_read():
+        with tracking.stage("sample"):
+            pass
+        client, _ = deliver(place)
+        experiment = client.get_experiment_by_name("condgen")
+        return experiment.tags, functools.partial(client.set_experiment_tag, experiment.experiment_id)
+
+    first, change = run_and_read()
+    for key, value in {views.VERSION: "1", views.RESULTS: "old", f"{views.TAG}mine": "my own"}.items():
+        change(key, value)
+    renewed, change = run_and_read()
+    assert json.loads(renewed[views.RESULTS])["state"] == json.loads(first[views.RESULTS])["state"]
+    assert renewed[f"{views.TAG}mine"] == "my own"
+    change(views.RESULTS, "changed in the UI")
+    assert run_and_read()[0][views.RESULTS] == "changed in the UI"
 
 
 def test_stages_of_one_execution_share_a_parent_and_artifacts_outlive_the_working_copy(
@@ -249,8 +419,6 @@ class Stage(subprocess.Popen):
 
 
 def courier_of(pid):
-    import psutil
-
     def couriers():
         return [p for p in psutil.Process(pid).children() if "condgen.tracking" in p.cmdline()]
 
@@ -943,6 +1111,11 @@ def test_a_logged_model_loads_and_draws_with_the_packages_that_it_names(place, l
         mlflow.set_tracking_uri(sys.argv[1])
         model = mlflow.pyfunc.load_model("models:/condgen-cgan@latest")
         print(model.predict(np.array([3, 1]), {"n": 4}).shape)
+        # The example that is stored with the model is a request that it answers.
+        stored = mlflow.models.Model.load("models:/condgen-cgan@latest")
+        example = stored.load_input_example("models:/condgen-cgan@latest")
+        params = stored.load_input_example_params("models:/condgen-cgan@latest")
+        assert model.predict(example, params).shape == (6, 28, 28)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), f"sqlite:///{place}/mlflow.db", *OTHERS, *left_out],

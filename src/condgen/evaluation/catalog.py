@@ -81,4 +81,7 @@ METRICS = [
            "counted", "none: exact", 2, 1e-6),
 ]  # fmt: skip
 
+SUMMARY = ("class_accuracy", "frechet_distance", "recall", "coverage", "gan_train")
+"""What says most about a model: the columns of `dvc exp show`, and of logged models in MLflow."""
+
 BY_KEY = {metric.key: metric for metric in METRICS}

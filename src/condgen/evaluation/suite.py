@@ -230,9 +230,24 @@ def results(
     }
 
 
+def summary(found: Mapping) -> dict[str, dict[str, float]]:
+    """The content of data/metrics/summary.json: model -> the metrics that say most, from evaluate.json's."""
+    return {name: {key: found[name][key] for key in catalog.SUMMARY} for name in MODELS}
+
+
+def reference(found: Mapping) -> str:
+    """What was measured against, in words: the data set, of which test images unless it says so."""
+    source, part = found["data"], found["reference"]
+    return source if part == "test" else f"{source}, {part} images"
+
+
 def headline(found: Mapping) -> dict[str, dict[str, float]]:
-    """Set -> metric -> value, for the table of runs."""
-    keys = [metric.key for metric in catalog.METRICS] + [*BOUNDS, claims.EPOCHS]
+    """Set -> metric -> value, for the table of runs.
+
+    The Fréchet distance is first, because MLflow's comparison opens on the first metric: nearly every change
+    changes it.
+    """
+    keys = ["frechet_distance", *(metric.key for metric in catalog.METRICS), *BOUNDS, claims.EPOCHS]
     return {name: {key: found[name][key] for key in keys if key in found[name]} for name in SETS}
 
 

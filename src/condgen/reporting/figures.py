@@ -108,23 +108,43 @@ def article_table(
     _save(figure, path, dpi=110)
 
 
+def shown_epochs(last: int) -> list[int]:
+    """The epochs of a history of `last` epochs that are worth a picture: early epochs change most.
+
+    The first ten, then every second up to 30, every tenth, and the last.
+    """
+    return [e for e in range(1, last + 1) if e <= 10 or e % (2 if e <= 30 else 10) == 0 or e == last]
+
+
+def history(folder: str | Path, classes: int, images: np.ndarray) -> None:
+    """<epoch>.png for each of `shown_epochs`: five pictures of each class from the same noise, a row a class.
+
+    classes: how many. images: uint8 `[e, n, ...]`. DVC's own viewers show a folder of numbered pictures as
+    one with a slider.
+    """
+    for epoch in shown_epochs(len(images)):
+        save_png(Path(folder, f"{epoch}.png"), _five_of_each(images[epoch - 1], classes))
+
+
+def _five_of_each(images: np.ndarray, classes: int) -> np.ndarray:
+    """Pictures of an epoch, `[n, ...]`, class after class -> a row of five for each class."""
+    shape = images.shape[1:]
+    return mosaic(images.reshape(classes, -1, *shape)[:, :5].reshape(-1, *shape), 5)
+
+
 def animation(path: str | Path, classes: int, histories: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """A GIF of training: all models side by side, five pictures of each class from the same noise.
 
-    classes: how many. histories: model name -> (epochs `[e]`, images uint8 `[e, n, ...]`). Early
-    epochs change most, so the first ten are all shown, then every second and every tenth. A model that was
+    classes: how many. histories: model name -> (epochs `[e]`, images uint8 `[e, n, ...]`). A model that was
     trained for fewer epochs stays at its last.
     """
     longest = max(int(epochs[-1]) for epochs, _ in histories.values())
-    shown = [e for e in range(1, longest + 1) if e <= 10 or e % (2 if e <= 30 else 10) == 0 or e == longest]
     frames = []
-    for epoch in shown:
+    for epoch in shown_epochs(longest):
         panels = []
         for name, (epochs, images) in histories.items():
             last = min(epoch, int(epochs[-1]))
-            shape = images.shape[2:]
-            grid = images[last - 1].reshape(classes, -1, *shape)[:, :5].reshape(-1, *shape)
-            panels.append(_titled(mosaic(grid, 5), f"{NAMES[name]}  epoch {last}"))
+            panels.append(_titled(_five_of_each(images[last - 1], classes), f"{NAMES[name]}  epoch {last}"))
         frames.append(Image.fromarray(np.hstack(panels)))
     buffer = io.BytesIO()
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]

@@ -40,6 +40,11 @@ def learning(
     figures.animation(f"{folder}/training.gif", spec.count, pictures)
 
 
+def history(folder: str, spec: Spec, name: str, images: np.ndarray) -> None:
+    """<model>/<epoch>.png, numbered pictures from its history, uint8 `[e, n, ...]`."""
+    figures.history(f"{folder}/{name}", spec.count, images)
+
+
 def evaluation(folder: str, results: Mapping[str, Any], curves: Mapping[str, Sequence[Mapping]]) -> None:
     """{accuracy,vendi}_by_class.png, confusion.png and curves.png, from the content of evaluate.json."""
     accuracy, vendi = (

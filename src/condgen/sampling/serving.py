@@ -33,6 +33,11 @@ def signature(shape: Sequence[int]) -> ModelSignature:
     )
 
 
+def example(classes: int) -> tuple[np.ndarray, dict[str, int | float]]:
+    """A request of a model: labels, and its params."""
+    return np.arange(min(classes, 3)).astype(object), {"n": 2, "seed": 0, "temperature": 1.0}
+
+
 class Drawer(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     """Draws `n` images of every label, uint8 [len(labels) * n, ...], label after label."""
 

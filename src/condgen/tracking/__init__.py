@@ -128,6 +128,21 @@ class Run:
         self.journal.write("dataset", path=path, name=source, context=context, md5=self._md5(path))
 
     @_reported
+    def results(
+        self, models: Mapping[str, Mapping[str, float]], drawn: Mapping[str, str], path: str, source: str
+    ) -> None:
+        """What was measured of each model, shown with the logged model and sorting the list of models.
+
+        models: name -> metric -> value. drawn: name -> the file of the model's samples, by which the model is
+        found. path, source: the data set that it was measured against, its file and name.
+        """
+        found = {
+            name: {"values": dict(values), "samples": drawn[name], "samples_md5": self._md5(drawn[name])}
+            for name, values in models.items()
+        }
+        self.journal.write("results", models=found, name=source, md5=self._md5(path))
+
+    @_reported
     def candidates(
         self,
         models: Mapping[str, Mapping[str, Any]],
@@ -161,7 +176,7 @@ class Run:
     @_reported
     def wrote(self, paths: Sequence[str]) -> None:
         """Tags the child run with the MD5 of every file below data/ among these files and folders."""
-        self.tags({f"wrote/{path}": md5 for path, md5 in pipeline.data_hashes(paths).items()})
+        self.tags({f"{provenance.WROTE[0]}{path}": md5 for path, md5 in pipeline.data_hashes(paths).items()})
 
     @_reported
     def end(self, status: str, error: str | None) -> None:
@@ -231,7 +246,7 @@ def _description(name: str, stages: pipeline.Stages) -> dict[str, Any]:
         "experiment": address.experiment(),
         "execution_name": provenance.name(tags),
         "tags": tags,
-        "of_stage": tags | own | {f"read/{path}": md5 for path, md5 in read.items()},
+        "of_stage": tags | own | {f"{provenance.READ[0]}{path}": md5 for path, md5 in read.items()},
         "params": {k: v for k, v in every.items() if k in wanted or k.split(".")[0] in wanted},
         "all_params": every,
         "read": read,

@@ -22,13 +22,15 @@ def main() -> None:
         os.read(0, 1)  # returns at the end of the pipe; sys.stdin would hold a lock when this process exits
         stage_ended.set()
 
+    folder = Path(sys.argv[1])
+    usage = courier.usage_of(folder, os.getppid())
     threading.Thread(target=watch, daemon=True).start()
     address.configure()
     # MLflow's temporary files are in a folder named after this process: if it is killed, a stage sweeps them.
     with tempfile.TemporaryDirectory(
         prefix=files.unfinished("courier"), ignore_cleanup_errors=True
     ) as tempfile.tempdir:
-        courier.Courier(Path(sys.argv[1])).run(stage_ended)
+        courier.Courier(folder, usage).run(stage_ended)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from filelock import Timeout
 
 from condgen.base.errors import without_secrets
@@ -21,6 +23,7 @@ from condgen.tracking.provenance import PACKAGE
 POLL_SECONDS = 5.0  # each delivery takes a processor from training for a moment
 RETRY_SECONDS = 10.0  # after a failure
 BACKLOG_SECONDS = 5.0  # for what other stages left, while a stage that has ended waits
+AT_ONCE = 12  # looks at the machine that are delivered together: each delivery takes some milliseconds
 
 
 def start(folder: Path) -> subprocess.Popen:
@@ -37,13 +40,57 @@ def start(folder: Path) -> subprocess.Popen:
     )
 
 
+class Usage:
+    """What a training takes of the machine, looked at from outside, so that it costs the training nothing.
+
+    MLflow shows metrics that begin with "system/" on a page of their own.
+    """
+
+    def __init__(self, pid: int):
+        self.seen: list[tuple[str, float, int, int]] = []  # metric, value, milliseconds, step
+        self.looks = 0
+        self.process = psutil.Process(pid)
+        self.process.cpu_percent()  # counts from here
+        psutil.cpu_percent()
+
+    def look(self) -> None:
+        """Percent of one core and megabytes of the stage, and percent of all cores of the machine."""
+        at = int(time.time() * 1000)
+        with suppress(psutil.Error), self.process.oneshot():  # it may have ended
+            values = {
+                "system/stage_cpu_percent_of_a_core": self.process.cpu_percent(),
+                "system/stage_memory_megabytes": self.process.memory_info().rss / 1e6,
+                "system/machine_cpu_percent": psutil.cpu_percent(),
+            }
+            self.seen += [(name, value, at, self.looks) for name, value in values.items()]
+            self.looks += 1
+
+    def take(self) -> list[tuple[str, float, int, int]]:
+        """What was seen since the last call."""
+        taken, self.seen = self.seen, []
+        return taken
+
+
+def usage_of(folder: Path, pid: int) -> Usage | None:
+    """Looks at the stage of a journal, if it is a training. MLflow's own switch turns that off."""
+    start = next(iter(journal.events(folder)), {})
+    wanted = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "").lower() not in ("0", "false")
+    if not (wanted and start.get("stage", "").startswith("train_")):
+        return None
+    try:
+        return Usage(pid)
+    except psutil.Error:
+        return None  # it has ended already
+
+
 class Courier:
     """Delivers a stage's journal while it is written, and those that earlier stages left."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, usage: Usage | None = None):
+        """usage: looks at the stage each time that its journal is."""
         from condgen.tracking.delivery import Delivery  # imports MLflow, which a stage never does
 
-        self.delivery, self.folder = Delivery, folder
+        self.delivery, self.folder, self.usage = Delivery, folder, usage
         self.failing = False
         self.given_up = {folder}
 
@@ -54,6 +101,10 @@ class Courier:
             with self.delivery(self.folder, say) as own:
                 while not self._round(own.advance, stage_ended.is_set()):
                     stage_ended.wait(RETRY_SECONDS if self.failing else POLL_SECONDS)
+                    if self.usage:
+                        self.usage.look()
+                        if stage_ended.is_set() or len(self.usage.seen) >= 3 * AT_ONCE:
+                            own.usage += self.usage.take()
         except Timeout:
             pass  # another process delivers this journal
 

@@ -29,6 +29,8 @@ from condgen.tracking.store import connect
 
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow has understood, and would say the same to another try
 STATE = "delivered.json"
+FINAL = "final.png"  # the last pictures of a training, as an artifact
+DIGITS = 6  # significant ones of a metric, for people to read; the files have them all
 
 
 class Delivery:
@@ -44,6 +46,9 @@ class Delivery:
         # For what two processes of this machine must not do at once.
         self.alone = FileLock(folder.parent / "store.lock", timeout=120)
         self.connected = False
+        self.events: list[Event] = []
+        # What the stage takes of the machine, to be delivered: metric, value, milliseconds, step.
+        self.usage: list[tuple[str, float, int, int]] = []
 
     def __enter__(self) -> "Delivery":
         if not self.folder.is_dir():  # delivered by now; taking the lock would create it again
@@ -61,6 +66,7 @@ class Delivery:
         again, by this process or another.
         """
         events = journal.events(self.folder)
+        self.events = events or self.events
         if not events:  # someone deleted it
             if self.connected:
                 error = f"{self.folder} was deleted while the stage ran"
@@ -69,6 +75,9 @@ class Delivery:
         try:
             if not self.connected:
                 self._begin(events[0])
+            if self.usage:
+                self._deliver({"do": "usage", "values": self.usage})
+                self.usage = []
             for event in events[self.count :]:
                 self._deliver(event)
                 self.count += 1
@@ -128,20 +137,58 @@ class Delivery:
     def _where(self, event: Event) -> str:
         return self.parent if event.get("parent") else self.run
 
+    def _wait_for_earlier(self) -> None:
+        """Raises RuntimeError while MLflow lacks earlier runs of this execution: content finds them."""
+        if any(
+            other.name < self.folder.name and journal.execution(other) == self.start["tags"]["execution"]
+            for other in journal.waiting(self.folder.parent)
+        ):
+            raise RuntimeError("an earlier stage of this run is not delivered yet")
+
+    def _logged_model(self, run: str | None) -> entities.LoggedModel | None:
+        """The model that a training run has logged."""
+        found = self.store.client.search_logged_models(
+            [self.store.experiment], f"source_run_id = '{run}'", max_results=1
+        )
+        return found[0] if found else None
+
     # One method for each kind of event.
 
     def _metrics(self, event: Event) -> None:
-        metrics = [entities.Metric(name, value, event["at"], step) for name, value, step in event["values"]]
+        metrics = [
+            entities.Metric(name, _rounded(value), event["at"], step) for name, value, step in event["values"]
+        ]
         self.store.client.log_batch(self._where(event), metrics=metrics)
 
+    def _usage(self, event: Event) -> None:
+        """What the stage took of the machine, as its courier saw it."""
+        metrics = [
+            entities.Metric(name, _rounded(value), at, step) for name, value, at, step in event["values"]
+        ]
+        self.store.client.log_batch(self.run, metrics=metrics)
+
     def _image(self, event: Event) -> None:
-        client, step = self.store.client, event["step"]
+        images = mosaic(np.load(self.folder / event["file"], allow_pickle=False), columns=10)
+        self._picture("samples", images, event["step"], event["at"])
+
+    def _picture(self, key: str, images: np.ndarray, step: int, at: int) -> None:
+        """A picture that the UI's charts of images know by this key."""
+        client = self.store.client
         there = client.list_artifacts(self.run, "images")
-        if sum(f"+step+{step}+" in artifact.path for artifact in there) >= 2:  # the picture and its thumbnail
+        # The picture and its thumbnail.
+        if sum(f"/{key}+step+{step}+" in artifact.path for artifact in there) >= 2:
             client.set_tag(self.run, MLFLOW_LOGGED_IMAGES, True)  # log_image may not have come to it
             return
-        images = mosaic(np.load(self.folder / event["file"], allow_pickle=False), columns=10)
-        client.log_image(self.run, images, key="samples", step=step, timestamp=event["at"], synchronous=True)
+        client.log_image(self.run, images, key=key, step=step, timestamp=at, synchronous=True)
+
+    def _final_picture(self, at: int) -> None:
+        """The last pictures of a training, at the same step whatever the number of epochs, and as a file."""
+        last = next((event for event in reversed(self.events) if event["do"] == "image"), None)
+        if last is None or not (self.folder / last["file"]).exists():
+            return
+        images = mosaic(np.load(self.folder / last["file"], allow_pickle=False), columns=10)
+        self._picture("final", images, 0, at)
+        self.store.client.log_image(self.run, images, artifact_file=FINAL)
 
     def _artifact(self, event: Event) -> None:
         path = str(self.folder / event["file"])
@@ -161,8 +208,9 @@ class Delivery:
     def _model(self, event: Event) -> None:
         """Logs and registers a pyfunc model of files and code. One that is half there is completed."""
         client, experiment = self.store.client, self.store.experiment
-        found = client.search_logged_models([experiment], f"source_run_id = '{self.run}'")
-        model = found[0] if found else client.create_logged_model(experiment, event["name"], self.run)
+        model = self._logged_model(self.run) or client.create_logged_model(
+            experiment, event["name"], self.run
+        )
         if model.status != entities.LoggedModelStatus.READY:
             outputs = client.get_run(self.run).outputs
             if not (outputs and outputs.model_outputs):
@@ -178,22 +226,42 @@ class Delivery:
                     artifacts={"model": (self.folder / event["file"]).as_uri()},
                     code_paths=[str(self.folder / event["code"])],
                     signature=serving.signature(event["shape"]),
+                    input_example=serving.example(len(event["classes"])),
                     metadata={"classes": event["classes"]},
                     pip_requirements=event["requirements"],
                     mlflow_model=Model(run_id=self.run, model_id=model.model_id),
                 )
                 client.log_model_artifacts(model.model_id, folder)
             client.finalize_logged_model(model.model_id, entities.LoggedModelStatus.READY)
+        text = event["about"]
+        if any(other["do"] == "image" for other in self.events):
+            picture = f"get-artifact?path={FINAL}&run_uuid={self.run}"  # after the UI's address
+            text += f"\n\n![Pictures after the last epoch, a row for each class]({picture})"
+        client.set_logged_model_tags(model.model_id, {"mlflow.note.content": text})
         with self.alone:  # two must not both create the first version's name
-            registry.register(client, model, event["about"], event["md5"])
+            registry.register(client, model, event["about"], event["md5"], text)
+
+    def _results(self, event: Event) -> None:
+        """What was measured of models, as metrics of the logged models, found as in `_candidates`."""
+        self._wait_for_earlier()
+        client = self.store.client
+        for model, found in event["models"].items():
+            md5 = lineage.model_of_samples(self.store, found["samples"], found["samples_md5"], model)
+            version = registry.version_of(client, model, md5)
+            logged = version and self._logged_model(version.run_id)
+            if not logged:
+                continue
+            against = {"dataset_name": event["name"], "dataset_digest": event["md5"][:8]}
+            metrics = [
+                entities.Metric(key, _rounded(value), event["at"], 0, model_id=logged.model_id, **against)
+                for key, value in found["values"].items()
+            ]
+            client.log_batch(self.run, metrics=metrics)
+            client.log_inputs(self.run, models=[entities.LoggedModelInput(logged.model_id)])
 
     def _candidates(self, event: Event) -> None:
         """Measured models. Which versions they are is found by content: samples <- stage sample <- model."""
-        if any(
-            other.name < self.folder.name and journal.execution(other) == self.start["tags"]["execution"]
-            for other in journal.waiting(self.folder.parent)
-        ):
-            raise RuntimeError("an earlier stage of this run is not delivered yet")
+        self._wait_for_earlier()
         verdicts = {}
         for model, found in event["models"].items():
             md5 = lineage.model_of_samples(self.store, found["samples"], found["samples_md5"], model)
@@ -208,6 +276,7 @@ class Delivery:
         client = self.store.client
         if event.get("error"):
             client.set_tag(self.run, "error", event["error"])
+        self._final_picture(event["at"])
         client.set_terminated(self.run, event["status"], event["at"])
         children = self.store.children(self.parent)
         self._note({child.data.tags["stage"] for child in children})
@@ -233,6 +302,11 @@ class Delivery:
             text.append(f"`{key.split('.')[1]}` did not run again: its result is that of [{made}]({page}).")
         new["mlflow.note.content"] = "\n\n".join(filter(None, text))
         self._set_tags(self.parent, new)
+
+
+def _rounded(value: float) -> float:
+    """For people to read. Whole numbers, which are counts, stay as they are."""
+    return value if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
 
 
 def _with_password(uri: str) -> str:

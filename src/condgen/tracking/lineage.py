@@ -14,21 +14,21 @@ from condgen.base import files, pipeline
 from condgen.base.errors import UserError
 from condgen.tracking import provenance
 from condgen.tracking.address import line
+from condgen.tracking.provenance import READ, WROTE
 from condgen.tracking.store import Store
 
-READ, WROTE = "read/", "wrote/"  # how a stage's tags with MD5s begin; a path follows
 RESULTS = "metrics/evaluate.json"  # among the artifacts of a run of evaluate
 
 
 def maker(store: Store, path: str, md5: str) -> Run | None:
     """The latest stage run that wrote `path` with these bytes."""
-    return store.latest(f"tags.`{WROTE}{path}` = '{md5}'")
+    return _latest(store, WROTE, path, md5)
 
 
 def model_of_samples(store: Store, path: str, md5: str, model: str) -> str | None:
     """The MD5 of the model.safetensors that the samples in a file were drawn from, or None."""
     run = maker(store, path, md5)
-    return run.data.tags.get(f"{READ}data/models/{model}/model.safetensors") if run else None
+    return _hashes(run, READ).get(f"data/models/{model}/model.safetensors") if run else None
 
 
 def measured(store: Store, model: str, md5: str) -> tuple[dict[str, str], dict[str, Any] | None]:
@@ -40,10 +40,10 @@ def measured(store: Store, model: str, md5: str) -> tuple[dict[str, str], dict[s
     path, samples = f"data/models/{model}/model.safetensors", f"data/samples/{model}.npz"
     try:
         trained = maker(store, path, md5)
-        drawn = store.latest(f"tags.stage = 'sample' AND tags.`{READ}{path}` = '{md5}'")
-        drawn_md5 = drawn and drawn.data.tags.get(WROTE + samples)
-        judged = store.latest(f"tags.stage = 'evaluate' AND tags.`{READ}{samples}` = '{drawn_md5}'")
-        if judged is None or not drawn_md5:
+        drawn = _latest(store, READ, path, md5, "sample")
+        drawn_md5 = drawn and _hashes(drawn, WROTE).get(samples)
+        judged = _latest(store, READ, samples, drawn_md5, "evaluate") if drawn_md5 else None
+        if judged is None:
             return (dict(trained.data.params) if trained else {}), None
         with tempfile.TemporaryDirectory() as folder:
             file = store.client.download_artifacts(judged.info.run_id, RESULTS, folder)
@@ -86,9 +86,19 @@ def _file(store: Store, path: Path, told: set[str]) -> Iterator[str]:
         yield f"  used by {run.info.run_name}  {store.page(run.info.run_id)}"
 
 
-def _hashes(run: Run, prefix: str) -> dict[str, str]:
+def _latest(
+    store: Store, prefixes: tuple[str, ...], path: str, md5: str, stage: str | None = None
+) -> Run | None:
+    """The latest run, of a stage, with the MD5 of a path in a tag that begins in one of these ways."""
+    of = f"tags.stage = '{stage}' AND " if stage else ""
+    found = (store.latest(f"{of}tags.`{prefix}{path}` = '{md5}'") for prefix in prefixes)
+    return max(filter(None, found), key=lambda run: run.info.start_time, default=None)
+
+
+def _hashes(run: Run, prefixes: tuple[str, ...]) -> dict[str, str]:
     """Path -> MD5 of what a run read or wrote."""
-    return {k.removeprefix(prefix): md5 for k, md5 in sorted(run.data.tags.items()) if k.startswith(prefix)}
+    tags = sorted(run.data.tags.items())
+    return {k.removeprefix(start): md5 for start in prefixes for k, md5 in tags if k.startswith(start)}
 
 
 def _made(store: Store, run: Run, indent: str, told: set[str]) -> Iterator[str]:

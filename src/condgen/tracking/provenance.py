@@ -15,6 +15,10 @@ from condgen.base.errors import UserError
 PACKAGE = Path(__file__).resolve().parents[1]
 EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/[^/]+")
 MOST = 5000  # characters; MLflow takes 8000 in a tag
+# How a stage's tags with MD5s begin; a path follows. First as they are written: hidden, because MLflow's UI
+# shows no tags that begin with "mlflow.". Then as older runs have them.
+READ = ("mlflow.condgen.read/", "read/")
+WROTE = ("mlflow.condgen.wrote/", "wrote/")
 
 
 def tags() -> dict[str, str]:

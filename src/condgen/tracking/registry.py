@@ -4,6 +4,7 @@ MLflow resolves the alias `latest` by itself (it may not be set); `champion` is 
 """
 
 import atexit
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from condgen.base.errors import UserError
 from condgen.tracking import address, location
@@ -26,14 +28,30 @@ def registered_name(model: str) -> str:
     return f"condgen-{model}"
 
 
-def register(client: MlflowClient, model: LoggedModel, about: str, md5: str) -> None:
-    """A logged model becomes the latest version of its name, once. md5: of its model.safetensors."""
+def register(client: MlflowClient, model: LoggedModel, about: str, md5: str, text: str) -> None:
+    """A logged model becomes the latest version of its name, once.
+
+    about: what all its versions are. md5: of its model.safetensors. text: its own description, Markdown.
+    """
     name, run = registered_name(model.name), model.source_run_id
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=about)
-    if not client.search_model_versions(f"name = '{name}' AND run_id = '{run}'"):
-        location, tags = model.artifact_location, {"md5": md5}
-        client.create_model_version(name, location, run, tags, model_id=model.model_id)
+    location, tags = model.artifact_location, {"md5": md5}
+    found = client.search_model_versions(f"name = '{name}' AND run_id = '{run}'")
+    version = (
+        found[0]
+        if found
+        else client.create_model_version(name, location, run, tags, None, text, model_id=model.model_id)
+    )
+    # From the page of the logged model to the registry, as `mlflow.register_model` links them.
+    versions = json.dumps([{"name": name, "version": version.version}])
+    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})
+
+
+def version_of(client: MlflowClient, model: str, md5: str | None) -> ModelVersion | None:
+    """The latest version of a model with these weights, or None. md5: of its model.safetensors, if known."""
+    versions = client.search_model_versions(f"name = '{registered_name(model)}' AND tags.md5 = '{md5}'")
+    return max(versions, key=lambda version: int(version.version), default=None)
 
 
 def promote_if_better(
@@ -49,10 +67,9 @@ def promote_if_better(
     Returns what became of it, in words.
     """
     name = registered_name(model)
-    versions = client.search_model_versions(f"name = '{name}' AND tags.md5 = '{md5}'")
-    if not versions:
+    mine = version_of(client, model, md5)
+    if mine is None:
         return f"no version of {name} is known to have drawn these samples"
-    mine = max(versions, key=lambda version: int(version.version))
     for key in ("value", "images", "reference_images", "judged_by", "classes"):
         tag = metric if key == "value" else key
         client.set_model_version_tag(name, mine.version, tag, str(found[key]))

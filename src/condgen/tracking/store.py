@@ -71,7 +71,7 @@ def connect(uri: str, name: str) -> Store:
     if found is None:
         artifacts = None if server else (folder / location.ARTIFACTS).as_uri()
         found = client.get_experiment(client.create_experiment(name, artifacts))
-    if views.RESULTS not in found.tags:
+    if found.tags.get(views.VERSION) != views.NEWEST:
         for key, value in views.tags(found.experiment_id, int(time.time() * 1000)).items():
             client.set_experiment_tag(found.experiment_id, key, value)
     if found.lifecycle_stage == "deleted":  # in the UI; its name cannot be given to another

@@ -17,8 +17,13 @@ CURVES = {
 }
 TAG = "mlflow.sharedViewState."
 RESULTS = TAG + "results"
+# Raised when views change: a store that has older ones gets them again. Views under other names stay.
+VERSION, NEWEST = "condgen.views", "2"
 WIDTH = 150  # pixels of a column
-STEP = 25  # the epoch whose pictures are shown first: the last one of the article's table
+STEP = 1  # the epoch whose pictures are shown first by epoch: every training has it
+
+
+DIFFERING = {"showDifferencesOnly": True, "showChangeFromBaseline": True, "baselineColumnUuid": ""}
 
 
 def tags(experiment: str, now: int) -> dict[str, str]:
@@ -36,7 +41,7 @@ def tags(experiment: str, now: int) -> dict[str, str]:
         f"Views, also in the menu of views: [results]({page}results{end}) · "
         f"[pictures and curves of the CVAE]({page}cvae{charts}) · [of the CGAN]({page}cgan{charts})"
     )
-    found = {"mlflow.note.content": note}
+    found = {"mlflow.note.content": note, VERSION: NEWEST}
     for key, (name, state) in views.items():
         view = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
         found[TAG + key] = json.dumps(view)
@@ -47,7 +52,10 @@ def _results() -> dict[str, Any]:
     """A line for each pipeline run: what was changed, and what came of it."""
     columns = ["tags.`changed`", *(f"metrics.`{name}`" for name in METRICS), "params.`seed`"]
     bars = [{"type": "BAR", "metricKey": name} for name in METRICS]
-    return _state(columns, ("Results", 2, 360, bars)) | {
+    # What differs between the runs, and nothing else.
+    groups = ["Parameters", "Model metrics"]
+    differences = [{"type": "DIFFERENCE", "chartName": "Differences", "compareGroups": groups, **DIFFERING}]
+    return _state(columns, ("Differences", 1, 420, differences), ("Results", 2, 360, bars)) | {
         "columnOrder": columns,
         "columnWidths": dict.fromkeys(columns, WIDTH) | {columns[0]: 2 * WIDTH},
     }
@@ -57,10 +65,18 @@ def _training(model: str) -> dict[str, Any]:
     """The training runs of one model side by side: pictures by epoch, and curves."""
     curves = CURVES[model]
     columns = [*(f"metrics.`{name}`" for name in curves), f"params.`{model}.lr`", "params.`seed`"]
-    pictures = {"type": "IMAGE", "imageKeys": ["samples"], "step": STEP, "showRunParams": False}
+    final, by_epoch = (
+        {"type": "IMAGE", "imageKeys": [key], "step": step, "showRunParams": False}
+        for key, step in (("final", 0), ("samples", STEP))
+    )
     lines = {"type": "LINE", "metricKey": curves[0], "selectedMetricKeys": curves, "range": {}}
     whole = {"useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}  # the page's axis, and no smoothing
-    return _state(columns, ("Pictures", 1, 420, [pictures]), ("Curves", 1, 360, [lines | whole])) | {
+    sections = (
+        ("Pictures after the last epoch", 1, 420, [final]),
+        ("Curves", 1, 360, [lines | whole]),
+        ("Pictures by epoch", 1, 420, [by_epoch]),
+    )
+    return _state(columns, *sections) | {
         "searchFilter": f"tags.stage = 'train_{model}'",
         # By any other key the runs hide below their parents, and their charts with them.
         "orderByKey": f"params.`{model}.lr`",
