@@ -92,6 +92,16 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--resume", action="store_true", help="go on with a sweep that was stopped")
     c.set_defaults(run=sweep)
 
+    c = commands.add_parser("doctor", help="can this machine use what the team shares? one line for each")
+    c.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, to be checked too")
+    c.set_defaults(run=doctor)
+
+    c = commands.add_parser("prune", help="remove old runs, old experiments, and files that nothing names")
+    c.add_argument("--older-than", required=True, metavar="AGE", help="such as 30d, 12h or 4w")
+    c.add_argument("--dry-run", action="store_true", help="only list what would be removed")
+    c.add_argument("--yes", action="store_true", help="do not ask")
+    c.set_defaults(run=prune)
+
     c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
     c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
     c.set_defaults(run=trace)
@@ -252,6 +262,21 @@ def sweep(arguments: argparse.Namespace) -> None:
     failed = sum(trial.failed for trial in trials)
     if failed:
         raise UserError(f"{failed} of {len(trials)} trials failed")
+
+
+def doctor(arguments: argparse.Namespace) -> None:
+    """Prints a line for each check; status 1 if one failed."""
+    from condgen.team import doctor
+
+    doctor.main(arguments.address)
+
+
+def prune(arguments: argparse.Namespace) -> None:
+    """Lists what is old, asks, and removes it."""
+    from condgen.team import prune
+
+    a, ask = arguments, input if sys.stdin.isatty() else None
+    prune.prune(a.older_than, a.dry_run, a.yes, lambda line: print(line, flush=True), ask)
 
 
 def trace(arguments: argparse.Namespace) -> None:
