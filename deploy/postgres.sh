@@ -17,7 +17,9 @@ mkdir -p "$state/postgres"
 if [[ $(id -u) == 0 ]]; then chown postgres "$state/postgres"; fi
 if [[ ! -d $data ]]; then
     # By a pipe: neither a file nor a list of processes shows the password.
-    "${as[@]}" "$bin/initdb" -D "$data" -U mlflow -A scram-sha-256 --pwfile=<(printf '%s\n' "$PGPASSWORD") --no-instructions
+    # shellcheck disable=SC2016
+    "${as[@]}" bash -c '"$0" -D "$1" -U mlflow -A scram-sha-256 --no-instructions --pwfile=<(printf "%s\n" "$PGPASSWORD")' \
+        "$bin/initdb" "$data"
     echo "host all all $network scram-sha-256" | "${as[@]}" tee -a "$data/pg_hba.conf" >/dev/null
     # Single-user mode asks for no password.
     echo "create database mlflow" | "${as[@]}" "$bin/postgres" --single -D "$data" postgres >/dev/null

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -95,7 +96,8 @@ class Team:
     def node(self, host, kind):
         extra = {"LISTEN": host.address, "HEAD": self.head.address, "RECONNECT": "15"}
         extra |= {"CPUS": "1"} if kind == "worker" else {}
-        return host.start("ray", "bash", self.root / "deploy/ray.sh", kind, **extra)
+        words = ["bash", self.root / "deploy/ray.sh", kind, "--object-store-memory=200000000"]
+        return host.start("ray", *words, **extra)
 
     def worker(self, name, number):
         host = self.network.host(name, number)
@@ -167,16 +169,14 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(root, tmp_path_factory):
+def team(root, request):
     if reason := why_not():
         pytest.skip(reason)
     if not POSTGRES:
         pytest.skip("there is no PostgreSQL: apt install postgresql")
-    folder = tmp_path_factory.mktemp("cluster")
+    # Not in pytest's folder, to which the user postgres cannot come.
+    folder = Path(tempfile.mkdtemp(prefix="condgen-cluster-"))
     folder.chmod(0o755)
-    for parent in folder.parents:  # the user postgres must come to its folder
-        if parent.owner() == "root" and parent != Path("/tmp") and Path("/tmp") in parent.parents:
-            parent.chmod(0o755)
     team = Team(root, folder)
     before = dict(os.environ)
     try:
@@ -186,6 +186,10 @@ def team(root, tmp_path_factory):
         team.network.close()
         os.environ.clear()
         os.environ.update(before)
+        if request.session.testsfailed:
+            print(f"logs are in {folder}")
+        else:
+            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -198,3 +198,17 @@ def test_nothing_to_remove_is_no_error(repository):
     said = []
     prune.prune("30d", False, True, said.append, None)
     assert "removed: 0 runs, 0 experiments, and the files that only they had" in said
+
+
+def test_runs_of_attempts_that_died_are_closed_and_those_of_others_are_not(repository):
+    runs = Runs(f"sqlite:///{repository}/mlflow.db")
+    runs.add("lr-1", 1, status="RUNNING", sweep="lr")
+    runs.add("lr-1", 1, sweep="lr")
+    runs.add("other-1", 1, status="RUNNING", sweep="other")
+    assert cleaning.close(runs.store, "lr") == 2, "the pipeline run and its stage"
+    assert cleaning.close(runs.store, "lr") == 0
+    states = sorted(
+        (run.data.tags["sweep"], run.info.status)
+        for run in runs.client.search_runs([runs.store.experiment], "tags.stage = 'pipeline'")
+    )
+    assert states == [("lr", "FINISHED"), ("lr", "KILLED"), ("other", "RUNNING")]
