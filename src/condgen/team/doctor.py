@@ -29,7 +29,8 @@ from condgen.tracking import health
 from condgen.tracking.health import Unusable
 
 SECONDS = 15  # that a check has
-RAY_SECONDS = 40  # that Ray has: it starts a driver
+LONGER = {"data": 60, "Ray cluster": 40}  # they import PyTorch and start a driver
+RAY_SECONDS = LONGER["Ray cluster"] - 2
 FREE_BYTES = 2e9  # a run of the article's recipe leaves 0.3 GB in data/, DVC's cache and MLflow
 SECRET = re.compile(r"(PASSWORD|SECRET|TOKEN|KEY)", re.IGNORECASE)
 PROBE = """
@@ -98,9 +99,12 @@ def together(checks: Mapping[str, Check], seconds: float = SECONDS) -> list[Line
     for thread in threads.values():
         thread.start()
     for what, thread in threads.items():
-        thread.join(RAY_SECONDS if what == "Ray cluster" else seconds)
+        thread.join(LONGER.get(what, seconds))
     silent = "is the server up, and the way to it open?"
-    return [found.get(what) or Line(what, f"no answer within {seconds:g} s", silent) for what in checks]
+    return [
+        found.get(what) or Line(what, f"no answer within {LONGER.get(what, seconds):g} s", silent)
+        for what in checks
+    ]
 
 
 def _hidden(text: str) -> str:
@@ -247,11 +251,11 @@ def ray_cluster(address: str) -> str:
     try:
         done = subprocess.run(
             words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            timeout=RAY_SECONDS - 2,
+            timeout=RAY_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         do = "is a Ray node of the cluster on this machine? 'deploy/ray.sh worker'"
-        raise Unusable(f"{address} takes no driver from here within {RAY_SECONDS - 2} s", do) from None
+        raise Unusable(f"{address} takes no driver from here within {RAY_SECONDS} s", do) from None
     if done.returncode:
         mismatch = re.search(r"Version mismatch:.*", done.stderr, re.DOTALL)
         if mismatch:

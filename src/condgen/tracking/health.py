@@ -10,6 +10,7 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
+from mlflow.utils.credentials import read_mlflow_creds
 
 from condgen.base.errors import UserError, without_secrets
 from condgen.base.pipeline import root
@@ -17,7 +18,7 @@ from condgen.tracking import address, location
 
 SECONDS = 5  # to answer a question
 OLDEST = (3, 17)  # SECURITY.md says why
-LOGIN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+LOGIN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 
 class Unusable(Exception):
@@ -81,8 +82,9 @@ def _version(uri: str, shown: str) -> str:
 
 
 def _login() -> tuple[str, str] | None:
-    user, password = (os.environ.get(f"MLFLOW_TRACKING_{what}") for what in ("USERNAME", "PASSWORD"))
-    return (user, password) if user and password else None
+    """As MLflow's client finds it: in the environment, or in ~/.mlflow/credentials."""
+    found = read_mlflow_creds()
+    return (found.username, found.password) if found.username and found.password else None
 
 
 def _write(place: str, uri: str, shown: str) -> None:
