@@ -5,5 +5,5 @@
 #   LISTEN         address; default 127.0.0.1
 set -euo pipefail
 state=$(realpath -m "${STATE:-state}")
-[[ -d $state/git/condgen.git ]] || git init --quiet --bare "$state/git/condgen.git"
+[[ -d $state/git/condgen.git ]] || git init --quiet --bare --initial-branch=main "$state/git/condgen.git"
 exec git daemon --reuseaddr --base-path="$state/git" --export-all --enable=receive-pack --listen="${LISTEN:-127.0.0.1}"

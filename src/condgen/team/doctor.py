@@ -197,7 +197,7 @@ def git_remote() -> str:
     if done.returncode:
         raise Unusable("there is no origin", "git remote add origin ADDRESS")
     shown = without_secrets(done.stdout.strip())
-    reached = _git("ls-remote", "origin", "HEAD")
+    reached = _git("ls-remote", "--heads", "origin")
     if reached.returncode:
         do = "mend 'git remote -v', the login or the server"
         raise Unusable(f"{shown} cannot be reached: {_last(reached.stderr)}", do)

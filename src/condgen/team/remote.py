@@ -48,12 +48,13 @@ def _write(fs: Any, path: str, url: str) -> None:
         return
     target = fs.join(path, f"condgen-doctor-{secrets.token_hex(6)}")
     try:
-        if not fs.exists(path):
-            raise Unusable(f"{url} does not exist", "make the bucket or folder, or mend its address")
+        # An object store has no folders, only a bucket.
+        if fs.protocol in ("ssh", "sftp", "webdav", "webdavs", "hdfs", "webhdfs") and not fs.exists(path):
+            raise Unusable(f"{url} does not exist", "make the folder, or mend its address")
         fs.pipe_file(target, b"condgen doctor\n")
         fs.rm_file(target)
     except (Unusable, UserError):
         raise
     except Exception as error:  # every kind of store has its own
-        do = "is the server up, and is the login in the environment or in .dvc/config.local?"
+        do = "is it up, is there such a bucket, and is the login in the environment?"
         raise Unusable(f"{url} cannot be written: {one_line(error) or type(error).__name__}", do) from None
