@@ -11,8 +11,9 @@ set -euo pipefail
 : "${MLFLOW_AUTH_ADMIN_PASSWORD:?must be the password of the user admin}"
 : "${MLFLOW_FLASK_SERVER_SECRET_KEY:?must be any long text, always the same}"
 export MLFLOW_AUTH_ADMIN_PASSWORD MLFLOW_FLASK_SERVER_SECRET_KEY
-umask 077
 state=$(realpath -m "${STATE:-state}") listen=${LISTEN:-127.0.0.1} port=${PORT:-5000}
+mkdir -p "$state" # the user postgres must come to his part of it
+umask 077
 mkdir -p "$state/mlflow/artifacts"
 # Everybody who has a login may edit: the runs of a team's experiment are of all its members.
 cat >"$state/mlflow/auth.ini" <<INI

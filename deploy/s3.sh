@@ -5,8 +5,9 @@
 #   LISTEN         address; default 127.0.0.1; the port is 8333
 set -euo pipefail
 : "${AWS_ACCESS_KEY_ID:?required}" "${AWS_SECRET_ACCESS_KEY:?required}"
-umask 077
 state=$(realpath -m "${STATE:-state}") listen=${LISTEN:-127.0.0.1}
+mkdir -p "$state" # the user postgres must come to his part of it
+umask 077
 mkdir -p "$state/s3"
 cat >"$state/s3/logins.json" <<JSON
 {"identities": [{"name": "team", "actions": ["Admin", "Read", "Write", "List", "Tagging"],

@@ -121,6 +121,8 @@ def test_every_command_that_is_shown_can_be_parsed(pages):
         "trace",
         "deliver",
         "relocate",
+        "doctor",
+        "prune",
     }
     for words in shown:
         parser().parse_args(shlex.split(words, comments=True))

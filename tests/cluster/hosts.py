@@ -34,6 +34,7 @@ class Host:
 
     def __init__(self, network, name, number):
         self.network, self.name, self.number = network, name, number
+        self.started = []
         self.address = f"{network.prefix}.{number}"
         self.space, self.folder = f"{network.name}-{name}", network.folder / name
         for part in ("ray", "home"):
@@ -77,10 +78,12 @@ class Host:
     def start(self, log, *words, cwd=None, **extra):
         """A process that goes on; what it says is in the log of this name."""
         with open(self.network.folder / f"{self.name}-{log}.log", "ab") as file:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.words(words), cwd=cwd or self.folder, env=self.env(extra), stdin=subprocess.DEVNULL,
                 stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def run(self, *words, cwd=None, check=True, **extra):
         done = subprocess.run(
@@ -92,13 +95,14 @@ class Host:
 
     def down(self):
         """Pulls its plug: the network first, so that nobody hears of the end of its processes."""
-        subprocess.run(["ip", "netns", "pids", self.space], capture_output=True, check=False)
         subprocess.run(["ip", "-n", self.space, "link", "del", "eth0"], capture_output=True, check=False)
         try:
             os.kill(self.init, signal.SIGKILL)  # process 1: all others end with it
         except ProcessLookupError:
             pass
-        self.outer.wait(30)
+        for process in [self.outer, *self.started]:
+            process.wait(30)
+        self.started.clear()
         subprocess.run(["ip", "netns", "del", self.space], capture_output=True, check=False)
         shutil.rmtree(self.folder / "ray", ignore_errors=True)
         (self.folder / "ray").mkdir()

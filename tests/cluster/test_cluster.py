@@ -186,15 +186,17 @@ def team(root, request):
         raise KeyboardInterrupt
 
     ended = signal.signal(signal.SIGTERM, interrupt)  # the hosts must go, whoever ends this
+    failed = True
     try:
         team.begin()
         yield team
+        failed = request.session.testsfailed
     finally:
         signal.signal(signal.SIGTERM, ended)
         team.network.close()
         os.environ.clear()
         os.environ.update(before)
-        if request.session.testsfailed:
+        if failed:
             print(f"logs are in {folder}")
         else:
             shutil.rmtree(folder)
