@@ -68,9 +68,9 @@ class Host:
     def _sleeps(children):
         return b"infinity" in Path(f"/proc/{children.read_text().split()[0]}/cmdline").read_bytes()
 
-    def words(self, words):
+    def words(self, words, cwd):
         enter = ["nsenter", "--target", str(self.init), "--net", "--pid", "--mount", "--uts", "--"]
-        return [*enter, *map(str, words)]
+        return [*enter, "env", "-C", str(cwd or self.folder), *map(str, words)]
 
     def env(self, extra):
         return self.network.env | {"HOME": str(self.folder / "home")} | extra
@@ -79,7 +79,7 @@ class Host:
         """A process that goes on; what it says is in the log of this name."""
         with open(self.network.folder / f"{self.name}-{log}.log", "ab") as file:
             process = subprocess.Popen(
-                self.words(words), cwd=cwd or self.folder, env=self.env(extra), stdin=subprocess.DEVNULL,
+                self.words(words, cwd), env=self.env(extra), stdin=subprocess.DEVNULL,
                 stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
         self.started.append(process)
@@ -87,7 +87,7 @@ class Host:
 
     def run(self, *words, cwd=None, check=True, **extra):
         done = subprocess.run(
-            self.words(words), cwd=cwd or self.folder, env=self.env(extra), stdin=subprocess.DEVNULL,
+            self.words(words, cwd), env=self.env(extra), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0 or not check, done.stdout

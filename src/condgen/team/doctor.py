@@ -32,7 +32,7 @@ SECONDS = 15  # that a check has
 LONGER = {"data": 60, "Ray cluster": 40}  # they import PyTorch and start a driver
 RAY_SECONDS = LONGER["Ray cluster"] - 2
 FREE_BYTES = 2e9  # a run of the article's recipe leaves 0.3 GB in data/, DVC's cache and MLflow
-SECRET = re.compile(r"(PASSWORD|SECRET|TOKEN|KEY)", re.IGNORECASE)
+SECRET = re.compile(r"(PASSWORD|SECRET|TOKEN|KEY)$", re.IGNORECASE)  # how their names end
 PROBE = """
 import json, sys, ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
@@ -110,7 +110,7 @@ def together(checks: Mapping[str, Check], seconds: float = SECONDS) -> list[Line
 def _hidden(text: str) -> str:
     """Without the values of variables that hold secrets, should a library have said one."""
     for name, value in os.environ.items():
-        if SECRET.search(name) and len(value) > 3:
+        if SECRET.search(name) and len(value) > 5:
             text = text.replace(value, "***")
     return text
 
