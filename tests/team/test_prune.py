@@ -140,8 +140,8 @@ def test_what_is_old_goes_and_what_is_dear_stays(full, repository):
     texts = {path.read_text() for path in Path("mlartifacts").rglob("note.txt")}
     assert texts == KEPT
     assert sum(path.is_file() for path in Path("mlartifacts").rglob("*")) < before
-    assert "removed: 4 runs, 1 experiments, and the files that only they had" in said
-    assert "kept, though as old: 1 (pinned)" in said
+    assert "removed: runs 4, experiments 1, and the files that only they had" in said
+    assert "  kept, though as old: 1 (pinned)" in said
     run("dvc", "exp", "apply", "dear-exp")
     assert Path("out.txt").read_text() == "dear-exp"
 
@@ -150,8 +150,8 @@ def test_a_dry_run_and_an_answer_that_is_not_yes_change_nothing(full, repository
     files = cached()
     said = []
     prune.prune("30d", True, False, said.append, None)
-    assert "  2 pipeline runs in MLflow, with their stages, artifacts and models" in said
-    assert "  1 DVC experiments" in said
+    assert "  pipeline runs in MLflow, with their stages, artifacts and models: 2" in said
+    assert "  DVC experiments: 1" in said
     with pytest.raises(UserError, match="nothing was removed"):
         prune.prune("30d", False, False, said.append, lambda question: "n")
     with pytest.raises(UserError, match="nobody can be asked"):
@@ -197,7 +197,7 @@ def test_nothing_to_remove_is_no_error(repository):
     Runs(f"sqlite:///{repository}/mlflow.db").add("young", 1)
     said = []
     prune.prune("30d", False, True, said.append, None)
-    assert "removed: 0 runs, 0 experiments, and the files that only they had" in said
+    assert "removed: runs 0, experiments 0, and the files that only they had" in said
 
 
 def test_runs_of_attempts_that_died_are_closed_and_those_of_others_are_not(repository):

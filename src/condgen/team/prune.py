@@ -105,7 +105,7 @@ def prune(
         "--force",
     )
     runs = sum(len(execution.runs) for execution in what.executions) + len(what.deleted)
-    say(f"removed: {runs} runs, {len(going)} experiments, and the files that only they had")
+    say(f"removed: runs {runs}, experiments {len(going)}, and the files that only they had")
     if left:
         say(left)
 
@@ -114,14 +114,14 @@ def _described(what: cleaning.Old, going: list[Experiment], before: float) -> It
     day = datetime.fromtimestamp(before).strftime("%Y-%m-%d %H:%M")
     executions = what.executions
     yield f"before {day}:"
-    yield f"  {len(executions)} pipeline runs in MLflow, with their stages, artifacts and models"
+    yield f"  pipeline runs in MLflow, with their stages, artifacts and models: {len(executions)}"
     for execution in executions[:SHOWN]:
         yield f"    {datetime.fromtimestamp(execution.ended / 1000):%Y-%m-%d %H:%M}  {execution.name}"
     if len(executions) > SHOWN:
         yield f"    and {len(executions) - SHOWN} more"
     if what.deleted:
-        yield f"  {len(what.deleted)} runs that were deleted before"
-    yield f"  {len(going)} DVC experiments"
+        yield f"  runs that were deleted in MLflow before: {len(what.deleted)}"
+    yield f"  DVC experiments: {len(going)}"
     for experiment in going[:SHOWN]:
         yield f"    {datetime.fromtimestamp(experiment.at):%Y-%m-%d %H:%M}  {experiment.name}"
     if len(going) > SHOWN:
@@ -133,7 +133,7 @@ def _described(what: cleaning.Old, going: list[Experiment], before: float) -> It
     if what.gone:
         yield f"  MLflow removes what was deleted in its UI, too: experiments {', '.join(what.gone)}"
     for why, count in what.kept.most_common():
-        yield f"kept, though as old: {count} ({why})"
+        yield f"  kept, though as old: {count} ({why})"
 
 
 def _alone(root: Path) -> None:
