@@ -2,6 +2,7 @@
 # make test    set up, then run the tests             make lint   check style and types
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
+# make test-cluster   a sweep over hosts in network namespaces (root, iproute2, PostgreSQL)
 # make test-attack   hostile input, leaks, broken stores: the quick ones are in make test, too
 # make seeds   train both models with five seeds
 # make best    each model at its best (experiment best)      make ladder   what each idea on the way there bought
@@ -16,7 +17,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full seeds best ladder test test-slow test-kill test-attack bench bench-overhead ui lint audit clean setup constraints docs weights
+.PHONY: repro full seeds best ladder test test-slow test-kill test-attack bench bench-overhead ui lint audit clean setup constraints docs weights test-cluster
 
 repro: setup
 	dvc repro
@@ -60,6 +61,10 @@ test-slow: setup
 
 test-kill: setup
 	python -m pytest -m kill -s
+
+test-cluster: setup
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[s3,server]"
+	python -m pytest -m cluster -s
 
 test-attack: setup
 	python -m pytest -m attack

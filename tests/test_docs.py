@@ -124,6 +124,8 @@ def test_every_command_that_is_shown_can_be_parsed(pages):
         "deliver",
         "relocate",
         "human-test",
+        "doctor",
+        "prune",
     }
     for words in shown:
         parser().parse_args(shlex.split(words, comments=True))

@@ -125,7 +125,7 @@ def test_subpackages_import_only_what_they_may(root):
     # MLflow stores the file of the served model: tracking passes it on, and imports its signature.
     assert wrong == {"tracking/delivery.py": {"sampling"}}
     rooms = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
-    assert rooms == {*ARROWS, "experiments", "sweeps"}
+    assert rooms == {*ARROWS, "experiments", "sweeps", "team"}
 
 
 def test_models_import_no_training_yaml_plots_or_mlflow(root):
@@ -228,7 +228,7 @@ def test_only_tracking_and_serving_import_mlflow(root):
         for path in package.rglob("*.py")
         if re.search(r"^\s*(import|from) mlflow", path.read_text(), re.MULTILINE)
     }
-    parts = {"delivery", "lineage", "registry", "store"}
+    parts = {"cleaning", "delivery", "health", "lineage", "registry", "store"}
     assert users == {"sampling/serving.py"} | {f"tracking/{part}.py" for part in parts}
 
 

@@ -115,6 +115,15 @@ def parser() -> argparse.ArgumentParser:
     )
     c.add_argument("files", nargs="+", type=Path, metavar="FILE", help="lines that the page gave, one a game")
     c.set_defaults(run=human_test)
+    c = commands.add_parser("doctor", help="can this machine use what the team shares? one line for each")
+    c.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, to be checked too")
+    c.set_defaults(run=doctor)
+
+    c = commands.add_parser("prune", help="remove old runs, old experiments, and files that nothing names")
+    c.add_argument("--older-than", required=True, metavar="AGE", help="such as 30d, 12h or 4w")
+    c.add_argument("--dry-run", action="store_true", help="only list what would be removed")
+    c.add_argument("--yes", action="store_true", help="do not ask")
+    c.set_defaults(run=prune)
 
     c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
     c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
@@ -334,6 +343,21 @@ def human_test(arguments: argparse.Namespace) -> None:
     print(*bad, sep="\n", end="\n" if bad else "", file=sys.stderr)
     if bad or not answers:
         raise UserError(f"{len(bad)} lines do not count, {len(answers)} do")
+
+
+def doctor(arguments: argparse.Namespace) -> None:
+    """Prints a line for each check; status 1 if one failed."""
+    from condgen.team import doctor
+
+    doctor.main(arguments.address)
+
+
+def prune(arguments: argparse.Namespace) -> None:
+    """Lists what is old, asks, and removes it."""
+    from condgen.team import prune
+
+    a, ask = arguments, input if sys.stdin.isatty() else None
+    prune.prune(a.older_than, a.dry_run, a.yes, lambda line: print(line, flush=True), ask)
 
 
 def trace(arguments: argparse.Namespace) -> None:

@@ -111,9 +111,24 @@ def run(
                     verbose=0,
                 ),
             )
-        return _ended(tuner.fit(), of, sweep)
+        ended = _ended(tuner.fit(), of, sweep)
     finally:
         ray.shutdown()
+    _close(path.stem, say)
+    return ended
+
+
+def _close(sweep: str, say: Callable[[str], None]) -> None:
+    """Closes the runs of attempts that died with their machine: nobody else will."""
+    from condgen.tracking import cleaning, store
+
+    try:
+        closed = cleaning.close(store.existing(), sweep)
+    except UserError as error:
+        say(f"runs of attempts that died may still be shown as running: {error}")
+        return
+    if closed:
+        say(f"{closed} runs of attempts that died are closed as KILLED")
 
 
 def _space(sweep: plan.Sweep, path: Path) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -22,8 +22,10 @@ from condgen.base.errors import UserError, without_secrets
 from condgen.base.params import as_text
 from condgen.tracking import journal
 
+T = TypeVar("T")
 RESULTS = "data/metrics/evaluate.json"
-PATIENCE = 15 * 60  # seconds that MLflow, the remote and git may be down at the end of a trial
+PATIENCE = 15 * 60  # seconds that MLflow, the DVC remote and git may be down
+SILENT_SECONDS = 300  # after which a git command that says nothing is ended
 STOP_SECONDS = 60  # that a stage which is told to stop has for the end of its run
 ATTEMPT_SECONDS = 10  # between two attempts
 
@@ -39,6 +41,8 @@ class Home:
         cache: DVC's cache if all trials run on this machine; None: they pull from and push to the DVC remote.
         folder: for the trials' clones and logs if they run on this machine; None: where Ray puts them.
         environment: variables that the stages get: where MLflow is, without a login.
+
+    On a cluster DVC's cache is each machine's own, so a file is pulled once to each.
     """
 
     sweep: str
@@ -68,8 +72,10 @@ class Trial:
         folder.mkdir(parents=True, exist_ok=True)
         self._clear()
         self.stopped.unlink(missing_ok=True)
-        self.ref = home.finished(name)
+        patience = 0 if home.cache else PATIENCE
+        self.ref = patiently(lambda: home.finished(name), patience)
         if self.ref is None:
+            patiently(self._clone, patience)
             self._begin()
 
     def _clear(self) -> None:
@@ -81,18 +87,21 @@ class Trial:
             self._deliver()
             shutil.rmtree(self.clone)
 
-    def _begin(self) -> None:
+    def _clone(self) -> None:
+        shutil.rmtree(self.clone, ignore_errors=True)
         git("clone", "--quiet", "--no-checkout", self.home.git, str(self.clone))
         git("checkout", "--quiet", "--detach", self.home.commit, cwd=self.clone)
+
+    def _begin(self) -> None:
+        cache = self.home.cache or str(machines_cache())
+        call(["dvc", "cache", "dir", "--local", cache], self.clone, self.log, self.environment)
+        if self.home.cache:  # one's own images, too
+            words = ["dvc", "checkout", "--quiet", "--allow-missing"]
+            call(words, self.clone, self.log, self.environment)
+        else:  # all at once, so that the stages need no remote
+            words = ["dvc", "pull", "--quiet", "--allow-missing"]
+            persist(words, self.clone, self.log, self.environment)
         run = ["dvc", "exp", "run", "--name", self.name]
-        if self.home.cache:
-            for words in (
-                ["dvc", "cache", "dir", "--local", self.home.cache],
-                ["dvc", "checkout", "--quiet", "--allow-missing"],  # one's own images, too
-            ):
-                call(words, self.clone, self.log, self.environment)
-        else:
-            run.append("--pull")
         run += [
             word for key, value in self.values.items() for word in ("--set-param", f"{key}={as_text(value)}")
         ]
@@ -105,13 +114,16 @@ class Trial:
     def environment(self) -> dict[str, str]:
         """Of DVC and the stages: `python` must be this one, and the package the clone's."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        # DVC commits the experiment, and a machine of a cluster may have no name of its own for that.
+        author = {f"GIT_{who}_NAME": "condgen sweep" for who in ("AUTHOR", "COMMITTER")}
+        author |= {f"GIT_{who}_EMAIL": "condgen@localhost" for who in ("AUTHOR", "COMMITTER")}
         own = {
             "PATH": path,
             "PYTHONPATH": str(self.clone / "src"),
             "CONDGEN_SWEEP": self.home.sweep,
             "CONDGEN_STOPPED": str(self.stopped),
         }
-        return {**os.environ, **self.home.environment, **own}
+        return {**author, **os.environ, **self.home.environment, **own}
 
     def running(self) -> bool:
         """Whether the experiment is still being run."""
@@ -158,9 +170,12 @@ class Trial:
         results = json.loads((self.clone / RESULTS).read_text(encoding="utf-8"))
         self._deliver()
         if not self.home.cache:
-            persist(["dvc", "push", "--run-cache"], self.clone, self.log, self.environment)
+            persist(["dvc", "push", "--quiet"], self.clone, self.log, self.environment)
         words = ["dvc", "exp", "push", "--no-cache", self.home.git, self.name]
         persist(words, self.clone, self.log, self.environment, unless=lambda: self.home.finished(self.name))
+        # DVC ends well, too, where it pushes nothing because another attempt was first.
+        if patiently(lambda: self.home.finished(self.name)) is None:
+            raise UserError(f"{self.name} is not on {self.home.git} after 'dvc exp push'")
         shutil.rmtree(self.clone)
         return results
 
@@ -180,7 +195,12 @@ class Trial:
 
 def git(*words: str, cwd: Path | None = None) -> str:
     """What a git command prints. Raises UserError with git's last line."""
-    done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=cwd, capture_output=True, text=True, check=False, timeout=SILENT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"git {words[0]}: no answer within {SILENT_SECONDS} s") from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no message"]
         raise UserError(f"git {words[0]}: {said[-1]}")
@@ -204,16 +224,33 @@ def persist(
 
     unless: whether it is needless by now, because another attempt of the trial was first.
     """
-    until = time.monotonic() + PATIENCE
+
+    def attempt() -> None:
+        try:
+            call(words, cwd, log, environment)
+        except UserError:
+            if unless is None or not unless():
+                raise
+
+    patiently(attempt)
+
+
+def patiently(do: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """What `do` returns; it is tried again for so long while it raises UserError."""
+    until = time.monotonic() + seconds
     while True:
         try:
-            return call(words, cwd, log, environment)
+            return do()
         except UserError:
-            if unless is not None and unless():
-                return None
-            if time.monotonic() > until:
+            if time.monotonic() >= until:
                 raise
         time.sleep(ATTEMPT_SECONDS)
+
+
+def machines_cache() -> Path:
+    """DVC's cache for all trials of a cluster on this machine; it may be deleted while none runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "condgen", "dvc")
 
 
 def last_line(log: Path) -> str:

@@ -1,0 +1,160 @@
+"""`condgen prune`: removes old runs of MLflow, old DVC experiments, and files that nothing names any more.
+
+Kept, however old: a run that made a file of the workspace, a branch, a tag or a kept experiment; champions;
+pinned runs; and the experiments of both.
+"""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from condgen.base import params, pipeline
+from condgen.base.errors import UserError, one_line
+from condgen.tracking import cleaning, store
+
+UNITS = {"d": 86400, "h": 3600, "w": 7 * 86400}
+SHOWN = 20  # lines of each kind in a plan
+# DVC keeps references of its own beside them.
+REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38,62}/[^/]+")
+
+
+@dataclass
+class Experiment:
+    """A DVC experiment: its reference, its name, the time of its commit in seconds since 1970."""
+
+    ref: str
+    name: str
+    at: int
+
+
+def seconds(text: str) -> float:
+    """ "`30d` -> 2592000.0. Raises UserError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([dhw])", text)
+    if not found:
+        raise UserError(f"--older-than is {text}, but must be as 30d, 12h or 4w")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def experiments(root: Path) -> list[Experiment]:
+    """Those of this repository, in no order."""
+    lines = _git(root, "for-each-ref", "--format=%(refname) %(committerdate:unix)", "refs/exps").splitlines()
+    each = [line.rpartition(" ") for line in lines]
+    return [Experiment(ref, ref.rpartition("/")[2], int(at)) for ref, _, at in each if REF.fullmatch(ref)]
+
+
+def in_use(root: Path, kept: list[Experiment]) -> set[str]:
+    """MD5 of every file that dvc.lock names: here, in branches, tags and kept experiments."""
+    heads = _git(root, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags")
+    texts = [
+        _git(root, "show", f"{ref}:./dvc.lock") for ref in [*heads.split(), "HEAD", *(e.ref for e in kept)]
+    ]
+    here = root / "dvc.lock"
+    texts += [here.read_text(encoding="utf-8")] if here.is_file() else []
+    return {md5 for text in set(texts) if text for md5 in _hashes(params.parse(text, "dvc.lock"))}
+
+
+def _hashes(lock: Any) -> Iterator[str]:
+    stages = lock.get("stages", {}) if isinstance(lock, dict) else {}
+    yield from (out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out)
+
+
+def prune(
+    older_than: str, dry_run: bool, yes: bool, say: Callable[[str], None], ask: Callable[[str], str] | None
+) -> None:
+    """Says what would be removed, asks, removes. ask: None where nobody can answer. Raises UserError."""
+    root, before = pipeline.root(), time.time() - seconds(older_than)
+    tracked = store.existing()
+    found = cleaning.executions(tracked)
+    # A champion's or a pinned run's experiment stays with it.
+    dear = {name for execution in found if execution.why for name in execution.experiments}
+    every = experiments(root)
+    going = [e for e in every if e.at < before and e.name not in dear]
+    refs = {experiment.ref for experiment in going}
+    staying = [experiment for experiment in every if experiment.ref not in refs]
+    what = cleaning.old(tracked, found, int(before * 1000), in_use(root, staying))
+    for line in _described(what, going, before):
+        say(line)
+    if dry_run:
+        return
+    _alone(root)
+    if not yes:
+        if ask is None:
+            raise UserError("nobody can be asked here: --yes removes them, --dry-run only lists them")
+        if ask("Remove them? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise UserError("nothing was removed")
+    left = cleaning.remove(tracked, what)
+    for start in range(0, len(going), 100):
+        _dvc(root, "exp", "remove", *(experiment.ref for experiment in going[start : start + 100]))
+    # The files of commits that are younger stay, too, whatever branch they are on.
+    since = datetime.fromtimestamp(before).strftime("%Y-%m-%d")
+    _dvc(
+        root,
+        "gc",
+        "--workspace",
+        "--all-branches",
+        "--all-tags",
+        "--all-experiments",
+        "--date",
+        since,
+        "--force",
+    )
+    runs = sum(len(execution.runs) for execution in what.executions) + len(what.deleted)
+    say(f"removed: runs {runs}, experiments {len(going)}, and the files that only they had")
+    if left:
+        say(left)
+
+
+def _described(what: cleaning.Old, going: list[Experiment], before: float) -> Iterator[str]:
+    day = datetime.fromtimestamp(before).strftime("%Y-%m-%d %H:%M")
+    executions = what.executions
+    yield f"before {day}:"
+    yield f"  pipeline runs in MLflow, with their stages, artifacts and models: {len(executions)}"
+    for execution in executions[:SHOWN]:
+        yield f"    {datetime.fromtimestamp(execution.ended / 1000):%Y-%m-%d %H:%M}  {execution.name}"
+    if len(executions) > SHOWN:
+        yield f"    and {len(executions) - SHOWN} more"
+    if what.deleted:
+        yield f"  runs that were deleted in MLflow before: {len(what.deleted)}"
+    yield f"  DVC experiments: {len(going)}"
+    for experiment in going[:SHOWN]:
+        yield f"    {datetime.fromtimestamp(experiment.at):%Y-%m-%d %H:%M}  {experiment.name}"
+    if len(going) > SHOWN:
+        yield f"    and {len(going) - SHOWN} more"
+    yield (
+        "  files in DVC's cache that neither the workspace nor a branch, a tag, a kept experiment or a "
+        "commit since that day names"
+    )
+    if what.gone:
+        yield f"  MLflow removes what was deleted in its UI, too: experiments {', '.join(what.gone)}"
+    for why, count in what.kept.most_common():
+        yield f"  kept, though as old: {count} ({why})"
+
+
+def _alone(root: Path) -> None:
+    """Raises UserError while trials run: their files are named by nothing yet."""
+    clones = list(root.glob(".dvc/tmp/sweeps/*-trials/*/clone"))
+    if clones:
+        raise UserError(
+            f"a sweep runs, or was stopped: 'condgen sweep --resume' first, or remove {clones[0]}"
+        )
+
+
+def _git(root: Path, *words: str) -> str:
+    """What git prints; nothing if it fails."""
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _dvc(root: Path, *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words], cwd=root, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no message"]
+        raise UserError(f"dvc {words[0]}: {one_line(said[-1])}")
