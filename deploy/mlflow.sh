@@ -21,6 +21,8 @@ cat >"$state/mlflow/auth.ini" <<INI
 default_permission = EDIT
 database_uri = sqlite:///$state/mlflow/users.db
 admin_username = admin
+# Else every request takes the time of a password's hash. A password that was changed counts for so many seconds more.
+auth_cache_ttl_seconds = 60
 INI
 export MLFLOW_AUTH_CONFIG_PATH=$state/mlflow/auth.ini MLFLOW_DISABLE_TELEMETRY=true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # seven processes of 240 MB

@@ -101,5 +101,11 @@ def test_what_is_too_large_is_rounded_and_then_refused(cgan_params, tmp_path, mo
             sizes[most] = str(error)
     assert sizes[999_999].endswith("bytes, float32")
     assert sizes[400_000].endswith("bytes, float16")
-    assert "but at most 200,000 bytes and 1 level are allowed" in sizes[200_000]
+    assert sizes[200_000].endswith("in float16, but must take at most 200,000")
     assert list((tmp_path / "cgan").iterdir()) == []
+    monkeypatch.setattr(packaged, "MOST_BYTES", 400_000)
+    monkeypatch.setattr(packaged, "_difference", lambda a, b: 2)
+    with pytest.raises(
+        UserError, match="cgan in float16 moves a pixel by 2 grey levels, but must by at most 1"
+    ):
+        packaged.write("cgan", model, known)

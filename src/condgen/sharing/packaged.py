@@ -60,10 +60,9 @@ def write(name: str, model: Generator, known: Origin) -> str:
             return f"{name}: {size:,} bytes, {dtype}".replace("torch.", "")
     for file in (FOLDER / name).glob("*"):
         file.unlink()
-    raise UserError(
-        f"{name} would take {size:,} bytes in float16, and draw pixels {moved} grey levels off, but at most "
-        f"{MOST_BYTES:,} bytes and 1 level are allowed"
-    )
+    if size > MOST_BYTES:
+        raise UserError(f"{name} takes {size:,} bytes in float16, but must take at most {MOST_BYTES:,}")
+    raise UserError(f"{name} in float16 moves a pixel by {moved} grey levels, but must by at most 1")
 
 
 def _difference(a: Generator, b: Generator) -> int:
