@@ -131,7 +131,7 @@ class Run:
     def results(
         self, models: Mapping[str, Mapping[str, float]], drawn: Mapping[str, str], path: str, source: str
     ) -> None:
-        """What was measured of each model, shown with the logged model and sorting the list of models.
+        """What was measured of each model, shown with the logged model, by which models can be sorted.
 
         models: name -> metric -> value. drawn: name -> the file of the model's samples, by which the model is
         found. path, source: the data set that it was measured against, its file and name.
