@@ -101,6 +101,7 @@ audit: setup
 # The tables and pictures of README.md and docs/, from the last run, `make seeds` and `make bench`.
 docs: setup
 	python tests/update_docs.py
+	python tests/film_page.py
 
 # What drawing needs of the last run's models, and of those of the experiment best, as files of the package.
 weights: setup
