@@ -303,7 +303,7 @@ def test_compare_puts_the_experiments_into_one_table(experimented):
         "python", "-m", "condgen", "compare", "--metric", "class_accuracy", "--csv", "c.csv", "--png", "c.png"
     )
     header, *rows = output.splitlines()
-    assert header.split() == ["cgan.lr", "seeds", "cvae.class_accuracy", "cgan.class_accuracy"]
+    assert header.split() == ["cgan.lr", "seeds", "cvae.class_accuracy", "cgan.class_accuracy", "runs"]
     assert [row.split()[:2] for row in rows] == [["0.001", "1"], ["0.0002", "1"]]
     assert (experimented.path / "c.csv").read_text().startswith("cgan.lr")
     for name in ("c.csv", "c.png"):
