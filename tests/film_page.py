@@ -8,7 +8,7 @@ from PIL import Image
 from browser import CHROMIUM
 
 PAGE, FILM = Path("data/report.html"), Path("docs/page.gif")
-WIDTH, HEIGHT, SHOWN = 800, 620, 640  # CSS pixels of the window, and pixels of the picture's width
+WIDTH, HEIGHT, SHOWN = 800, 840, 600  # CSS pixels of the window, and pixels of the picture's width
 COLOURS = 48
 TEXT = "2026-11-27"
 GAP = 24  # pixels above what is scrolled to
@@ -27,7 +27,7 @@ def frames(page):
     yield shot(2500)
     to("#pictures")
     yield shot(1800)
-    to("#draw")
+    to("#draw-text")
     page.fill("#draw-text", "")
     for n in range(1, len(TEXT) + 1):
         page.fill("#draw-text", TEXT[:n])
@@ -56,7 +56,10 @@ def main():
         page.goto(PAGE.absolute().as_uri())
         images, times = zip(*frames(page), strict=True)
         browser.close()
-    palette = images[1].quantize(COLOURS)
+    whole = Image.new("RGB", (SHOWN, images[0].height * len(images)))
+    for n, image in enumerate(images):
+        whole.paste(image, (0, n * image.height))
+    palette = whole.quantize(COLOURS, Image.Quantize.FASTOCTREE)
     few = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     few[0].save(FILM, save_all=True, append_images=few[1:], duration=times, loop=0, optimize=True)
     print(f"{FILM}: {len(few)} pictures, {FILM.stat().st_size / 1e6:.2f} MB")
