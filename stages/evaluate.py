@@ -35,7 +35,7 @@ def main() -> None:
         judged = suite.read_accuracy("data/metrics/train_classifier.json", images.source)
         bounds = suite.read_bounds("data/metrics/train_cvae.json", images.source)
         latent = gallery.read_latent("data/samples/latent.npz", spec)
-        published = report.read_published("docs/results/best.json")
+        published = report.read_published("data/published/best.json")
         shown = game.load("data/playground/game.npz", spec)
         played = play.load("data/playground", spec, shown, game.opinions(judge, shown, spec))
         costs = suite.read_costs("data/metrics/sample.json")

@@ -36,12 +36,13 @@ def test_the_tables_are_made_from_the_committed_numbers(pages):
 
 def test_the_tables_depend_on_the_committed_numbers_and_not_on_the_last_run(root, tmp_path):
     shutil.copytree(root / "docs", tmp_path / "docs")
+    shutil.copytree(root / "data/published", tmp_path / "data/published")
     (tmp_path / "tests/benchmarks").mkdir(parents=True)
     shutil.copy(root / "tests/benchmarks/latest.json", tmp_path / "tests/benchmarks")
     assert blocks(tmp_path) == blocks(root), "the copy has no data/metrics"
     for name, page in {
         "docs/results/evaluate.json": "docs/results.md",
-        "docs/results/best.json": "README.md",
+        "data/published/best.json": "README.md",
         "docs/seeds.csv": "docs/results.md",
         "tests/benchmarks/latest.json": "docs/speed.md",
     }.items():
@@ -91,7 +92,7 @@ def test_pictures_are_small_enough_to_keep_and_each_is_shown(root, pages):
         for page, text in pages.items()
         for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
     }
-    assert shown == set((root / "docs").resolve().glob("**/*.png"))
+    assert shown == set((root / "docs").resolve().glob("**/*.[pg][ni][gf]"))
     assert shown >= {
         (root / target).resolve() for target in (COPIES | BEST).values() if target.endswith(".png")
     }

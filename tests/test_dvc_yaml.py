@@ -77,7 +77,7 @@ def stages(root):
 
 
 def declared_code(stages, stage):
-    return [dep for dep in stages[stage]["deps"] if not dep.startswith(("data/", "docs/"))]
+    return [dep for dep in stages[stage]["deps"] if not dep.startswith("data/")]
 
 
 def covers(declared, file):
@@ -156,7 +156,7 @@ def paths_below_data(root, stage):
 def test_data_deps_and_outs_are_the_files_the_stage_names(root, stages, stage):
     """Every path below data/ and docs/ in the script is declared, and every declared one is in the script."""
     spec, named = stages[stage], paths_below_data(root, stage)
-    declared = [dep for dep in spec["deps"] if dep.startswith(("data/", "docs/"))] + pipeline.outs(spec)
+    declared = [dep for dep in spec["deps"] if dep.startswith("data/")] + pipeline.outs(spec)
     if stage == "download":  # which set it reads is a parameter
         declared.remove("data/sets/${data.dataset}")
     undeclared = {p for p in named if not any(p == d or p.startswith(d + "/") for d in declared)}

@@ -29,7 +29,7 @@ COPIES = {
 }
 # Of the experiment `best`, by their names in data/.
 BEST = {
-    "data/metrics/evaluate.json": "docs/results/best.json",
+    "data/metrics/evaluate.json": "data/published/best.json",
     "data/plots/sample/cvae_classes.png": "docs/best_cvae_classes.png",
     "data/plots/sample/cgan_classes.png": "docs/best_cgan_classes.png",
 }
@@ -37,10 +37,10 @@ BLOCK = "<!-- {0}: written by `make docs` -->\n", "\n<!-- end of {0} -->"
 
 
 def blocks(root: Path = ROOT) -> dict[str, dict[str, str]]:
-    """Page -> name of a block in it -> its text, made from docs/results, docs/seeds.csv and latest.json."""
+    """Page -> name of a block in it -> its text, made from published results, seeds.csv and latest.json."""
     results, best = (
-        json.loads((root / f"docs/results/{name}.json").read_text(encoding="utf-8"))
-        for name in ("evaluate", "best")
+        json.loads((root / copies["data/metrics/evaluate.json"]).read_text(encoding="utf-8"))
+        for copies in (COPIES, BEST)
     )
     speed = json.loads((root / "tests/benchmarks/latest.json").read_text(encoding="utf-8"))
     seeds = read_seeds(root / "docs/seeds.csv")

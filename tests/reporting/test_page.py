@@ -76,7 +76,7 @@ def page(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     results = json.loads((root / "docs/results/evaluate.json").read_text())
     settings = params.flat(root / "params.yaml")
-    published = report.read_published(root / "docs/results/best.json")
+    published = report.read_published(root / "data/published/best.json")
     shown = made_up_gallery(folder)
     report.html(folder / "report.html", results, shown, curves(), settings, published)
     return folder / "report.html"
@@ -99,7 +99,7 @@ def test_the_same_run_gives_the_same_bytes(page, tmp_path, root):
     """So a cached result of DVC stays valid. What changes nothing that is shown does not change the page."""
     results = json.loads((root / "docs/results/evaluate.json").read_text())
     settings = params.flat(root / "params.yaml") | {"data.timeout": 7, "registry.champion": "recall"}
-    published = report.read_published(root / "docs/results/best.json")
+    published = report.read_published(root / "data/published/best.json")
     report.html(tmp_path / "r.html", results, made_up_gallery(tmp_path), curves(), settings, published)
     assert (tmp_path / "r.html").read_bytes() == page.read_bytes()
 
@@ -124,7 +124,7 @@ def test_the_footer_says_the_parameters(page, root):
 
 
 def test_the_best_is_shown_beside_other_runs_on_all_of_mnist_only(root):
-    best = report.read_published(root / "docs/results/best.json")
+    best = report.read_published(root / "data/published/best.json")
     article = json.loads((root / "docs/results/evaluate.json").read_text())
     assert report.comparable(article, best)
     assert not report.comparable(best, best), "it would stand beside itself"

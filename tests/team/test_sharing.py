@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from clone import Clone
+from condgen.base import pipeline
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def shared(root, finished, tmp_path_factory):
     clone = Clone(root, folder / "mine")
     shutil.copytree(finished / "data", clone.path / "data", dirs_exist_ok=True)
     for stage in yaml.safe_load((clone.path / "dvc.yaml").read_text())["stages"].values():
-        for out in [*stage["outs"], *(name for metric in stage["metrics"] for name in metric)]:
+        for out in pipeline.outs(stage):
             path = clone.path / out
             if not path.exists():  # `finished` has what stages read, not all that they write
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -296,7 +296,7 @@ def comparable(results: Mapping[str, Any], published: Mapping[str, Any]) -> bool
 
 
 def read_published(path: str | Path) -> dict[str, Any] | None:
-    """docs/results/best.json; None where there is none. Raises UserError if it is damaged."""
+    """data/published/best.json; None where there is none. Raises UserError if it is damaged."""
     return files.read_json(path) if Path(path).exists() else None
 
 

@@ -24,7 +24,7 @@ SHOWN = 20  # names of classes in a message
 GLYPH_WIDTH = 4 / 7  # the width of its cell
 FONT_SIZE = 13 / 14  # digits of this size are about as tall as MNIST's
 BASELINE = 6 / 7  # MNIST's digits fill the middle 20 of 28 rows, so they stand on this one
-LABEL_SIZE = 13 / 28  # of a model's name
+LABEL_SIZE = 6 / 13  # of a model's name
 LONGEST_NAME = 60  # characters of a file's name that is made from a text
 
 # Pillow warns of an attack when it opens a larger picture (PIL.Image.MAX_IMAGE_PIXELS).
