@@ -106,7 +106,7 @@ def content(client, run, folder):
         name = path.relative_to(folder).as_posix()
         if not name.startswith("images/"):
             others[name] = path.read_bytes()
-        elif name.endswith(".png"):
+        elif name.startswith("images/samples") and name.endswith(".png"):  # the last are final.png, too
             with Image.open(path) as picture:
                 pictures[int(re.search(r"\Wstep\W(\d+)", name)[1])] = np.asarray(picture).tobytes()
     model = folder / "model"
@@ -127,6 +127,7 @@ def content(client, run, folder):
                 for m in client.get_metric_history(run_id, key)
             ]
             for key in run.data.metrics
+            if not key.startswith("system/")  # looks at the machine, by the clock
         },
         "tags": {k: v for k, v in run.data.tags.items() if k in ours or k.startswith("mlflow.condgen.")},
         "data": [(used.dataset.name, used.dataset.digest) for used in run.inputs.dataset_inputs],
