@@ -98,6 +98,7 @@ def test_a_model_of_other_classes_is_refused(model, split, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_images_of_a_rare_class_help_a_classifier_that_hardly_saw_it(model, split):
     rows = augment.compare(P, model, split, seeds=(0, 1, 2))
     assert [row["seed"] for row in rows] == [0, 1, 2]

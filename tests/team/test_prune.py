@@ -160,6 +160,7 @@ def test_a_dry_run_and_an_answer_that_is_not_yes_change_nothing(full, repository
     assert cached() == files
 
 
+@pytest.mark.slow
 def test_a_removal_that_was_killed_is_completed_by_the_next(full, repository, monkeypatch):
     def die(*words, **options):
         raise KeyboardInterrupt
