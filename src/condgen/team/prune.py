@@ -110,22 +110,24 @@ def prune(
         say(left)
 
 
+def _first(things: list[tuple[float, str]]) -> Iterator[str]:
+    """Lines for the first SHOWN things, each with its time (seconds since 1970) and name."""
+    for at, name in things[:SHOWN]:
+        yield f"    {datetime.fromtimestamp(at):%Y-%m-%d %H:%M}  {name}"
+    if len(things) > SHOWN:
+        yield f"    and {len(things) - SHOWN} more"
+
+
 def _described(what: cleaning.Old, going: list[Experiment], before: float) -> Iterator[str]:
     day = datetime.fromtimestamp(before).strftime("%Y-%m-%d %H:%M")
     executions = what.executions
     yield f"before {day}:"
     yield f"  pipeline runs in MLflow, with their stages, artifacts and models: {len(executions)}"
-    for execution in executions[:SHOWN]:
-        yield f"    {datetime.fromtimestamp(execution.ended / 1000):%Y-%m-%d %H:%M}  {execution.name}"
-    if len(executions) > SHOWN:
-        yield f"    and {len(executions) - SHOWN} more"
+    yield from _first([(execution.ended / 1000, execution.name) for execution in executions])
     if what.deleted:
         yield f"  runs that were deleted in MLflow before: {len(what.deleted)}"
     yield f"  DVC experiments: {len(going)}"
-    for experiment in going[:SHOWN]:
-        yield f"    {datetime.fromtimestamp(experiment.at):%Y-%m-%d %H:%M}  {experiment.name}"
-    if len(going) > SHOWN:
-        yield f"    and {len(going) - SHOWN} more"
+    yield from _first([(experiment.at, experiment.name) for experiment in going])
     yield (
         "  files in DVC's cache that neither the workspace nor a branch, a tag, a kept experiment or a "
         "commit since that day names"
