@@ -8,6 +8,7 @@ import pytest
 
 from condgen.base.errors import UserError
 from condgen.sweeps import trial
+from condgen.training import checkpoint
 
 
 class Clock:
@@ -73,3 +74,45 @@ def test_a_git_server_that_says_nothing_is_given_up(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_SSH_COMMAND", "sleep 5 #")
     with pytest.raises(UserError, match="no answer within"):
         trial.git("ls-remote", "ssh://me@127.0.0.1/x", cwd=tmp_path)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository whose .gitignore names the folder of states, as condgen's does."""
+    path = tmp_path / "repository"
+    path.mkdir()
+    (path / ".gitignore").write_text("/resume/\n")
+    trial.git("init", "-q", cwd=path)
+    trial.git("add", ".gitignore", cwd=path)
+    trial.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a commit", cwd=path)
+    return path
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_the_next_attempt_finds_the_epochs_that_the_one_before_stored(
+    cluster, repository, tmp_path, monkeypatch
+):
+    """Also on another machine, if machines share CONDGEN_STATES."""
+    monkeypatch.setattr(trial.Trial, "_begin", lambda self: None)
+    monkeypatch.setenv("CONDGEN_STATES", str(tmp_path / "shared"))
+    commit = trial.git("rev-parse", "HEAD", cwd=repository)
+    cache, folder = (None, None) if cluster else ("cache", str(tmp_path / "here"))
+    home = trial.Home("lr", str(repository), commit, cache, folder)
+    first = trial.Trial(home, "lr-1", {}, tmp_path / "here/lr-1")
+    stored = Path(checkpoint.FOLDER, "train_cgan-abc")
+    (first.clone / stored).write_text("epoch 3")
+    assert trial.git("status", "--short", cwd=first.clone) == "", "DVC would commit it"
+    assert not (trial.Trial(home, "lr-2", {}, tmp_path / "here/lr-2").clone / stored).exists()
+    second = trial.Trial(home, "lr-1", {}, tmp_path / ("there/lr-1" if cluster else "here/lr-1"))
+    assert (second.clone / stored).read_text() == "epoch 3"
+    second.stop("worse than others")
+    assert not list(tmp_path.rglob(stored.name)), "a trial that ended needs no state"
+
+
+def test_a_trial_says_what_its_commands_took(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial.Trial, "_begin", lambda self: self._call(["git", "status", "--short"]))
+    commit = trial.git("rev-parse", "HEAD", cwd=repository)
+    home = trial.Home("lr", str(repository), commit, "cache", str(tmp_path))
+    took = trial.Trial(home, "lr-1", {}, tmp_path / "lr-1").took
+    assert list(took) == ["git clone", "git status"]
+    assert min(took.values()) > 0

@@ -81,7 +81,12 @@ def given(words: Sequence[str]) -> dict[str, Any]:
 
 def checked(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The values, once params.yaml with them is right. Raises UserError before any work is done."""
-    content, known = params.load("params.yaml"), params.flat()
+    return checked_in(params.load(params.PATH), values, source)
+
+
+def checked_in(content: Mapping[str, Any], values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """As `checked`, with the content of params.yaml, which takes much longer to read than to check."""
+    content, known = dict(content), params.dotted(dict(content))
     for name, value in values.items():
         section, _, key = name.partition(".")
         if name not in known:

@@ -34,7 +34,8 @@ class Actor(tune.Trainable):
                     return {"epoch": epoch, "number": value}
             time.sleep(POLL_SECONDS)
         try:
-            return {"done": True, "metric": plan.metric_of(self.trial.finish(), self.sweep.metric)}
+            metric = plan.metric_of(self.trial.finish(), self.sweep.metric)
+            return {"done": True, "metric": metric, "took": self.trial.took}
         except UserError as error:  # it would fail again
             return {"done": True, "failed": str(error)}
 

@@ -153,10 +153,10 @@ def settings(sweep: Sweep, path: Path) -> list[Values]:
     noise = random.Random(sweep.search_seed)
     rungs = list(recipes.experiments(recipes.ladder()).values()) if sweep.ladder else [{}]
     seeds: list[Values] = [{"seed": seed} for seed in sweep.seeds] if sweep.seeds is not None else [{}]
-    found, always = {}, fixed(sweep, path)
+    found, always, content = {}, fixed(sweep, path), params.load(params.PATH)
     for rung, varied, seed in itertools.product(rungs, list(_varied(sweep, noise)), seeds):
         values = always | rung | varied | seed
-        found[digest(values)] = recipes.checked(values, str(path))
+        found[digest(values)] = recipes.checked_in(content, values, str(path))
     return list(found.values())
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ EXTRA = "pip install -c constraints.txt -e '.[sweep]'"
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial at its end: its experiment, values, the metric, or why there is none."""
+    """A trial at its end: its experiment, values, the metric, or why there is none; command -> seconds."""
 
     name: str
     values: plan.Values
     metric: float | None
     why: str
     failed: bool
+    took: dict[str, float] = field(default_factory=dict)
 
 
 def home(name: str, cluster: bool) -> Home:
@@ -182,7 +183,8 @@ def _ended(results: Any, of: Home, sweep: plan.Sweep) -> list[Ended]:
         numbers, values = result.metrics or {}, (result.config or {}).get("values", {})
         why = numbers.get("failed") or (str(result.error).strip().splitlines()[-1] if result.error else "")
         metric, name = numbers.get("metric"), name_of(of.sweep, values)
-        found[name] = Ended(name, values, metric, without_secrets(why or "stopped early"), bool(why))
+        said, took = without_secrets(why or "stopped early"), numbers.get("took", {})
+        found[name] = Ended(name, values, metric, said, bool(why), took)
     sign = 1 if sweep.direction == "min" else -1
     return sorted(found.values(), key=lambda t: (t.metric is None, sign * (t.metric or 0), t.name))
 
@@ -205,6 +207,10 @@ def text(trials: list[Ended], sweep: plan.Sweep, cluster: bool) -> str:
     for t in trials:
         shown = f"{t.metric:.5g}" if t.metric is not None else t.why
         lines.append(f"{t.name:24}  {shown:>28}  {plan.described(t.values, every)}")
+    if ran := [t.took for t in trials if t.took]:
+        commands = dict.fromkeys(command for took in ran for command in took)
+        seconds = {command: sum(took.get(command, 0.0) for took in ran) / len(ran) for command in commands}
+        lines.append("seconds a trial: " + ", ".join(f"{command} {s:.1f}" for command, s in seconds.items()))
     if trials and trials[0].metric is not None:
         best = trials[0].name
         pull = f"dvc exp pull origin {best} && " if cluster else ""

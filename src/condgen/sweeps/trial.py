@@ -4,6 +4,7 @@ What is at home already is not made again: a finished trial is only read, and a 
 comes from DVC's run cache. The commit goes home last, so an experiment that is there is whole.
 """
 
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +26,7 @@ from condgen.tracking import journal
 
 T = TypeVar("T")
 RESULTS = "data/metrics/evaluate.json"
+RESUME = "resume"  # training.checkpoint.FOLDER, which is not imported because it needs PyTorch
 PATIENCE = 15 * 60  # seconds that MLflow, the DVC remote and git may be down
 SILENT_SECONDS = 300  # after which a git command that says nothing is ended
 STOP_SECONDS = 60  # that a stage which is told to stop has for the end of its run
@@ -62,12 +65,18 @@ class Trial:
     """A trial that is running, or that was finished before.
 
     name: of its experiment. folder: of this trial alone; at its end log.txt is left there.
+
+    Attributes:
+        took: command, such as "dvc push" -> seconds that it took, waiting for servers included. The stages
+            are "dvc exp run", which begins and ends in other calls.
     """
 
     def __init__(self, home: Home, name: str, values: Mapping[str, Any], folder: Path):
         self.home, self.name, self.values = home, name, values
         self.clone, self.log, self.stopped = folder / "clone", folder / "log.txt", folder / "stopped.txt"
+        self.states = folder.resolve() / RESUME if home.folder else states(name)
         self.seen: dict[str, int] = {}
+        self.took: dict[str, float] = {}
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._clear()
@@ -75,7 +84,9 @@ class Trial:
         patience = 0 if home.cache else PATIENCE
         self.ref = patiently(lambda: home.finished(name), patience)
         if self.ref is None:
-            patiently(self._clone, patience)
+            with self._timed(["git", "clone"]):
+                patiently(self._clone, patience)
+            self._keep_states()
             self._begin()
 
     def _clear(self) -> None:
@@ -92,20 +103,27 @@ class Trial:
         git("clone", "--quiet", "--no-checkout", self.home.git, str(self.clone))
         git("checkout", "--quiet", "--detach", self.home.commit, cwd=self.clone)
 
+    def _keep_states(self) -> None:
+        """Trainings store their epochs outside the clone, for the next attempt if this one dies."""
+        self.states.mkdir(parents=True, exist_ok=True)
+        (self.clone / RESUME).symlink_to(self.states)
+        with open(self.clone / ".git/info/exclude", "a", encoding="utf-8") as file:
+            file.write(f"/{RESUME}\n")  # .gitignore names the folder, and a link is none
+
     def _begin(self) -> None:
         cache = self.home.cache or str(machines_cache())
-        call(["dvc", "cache", "dir", "--local", cache], self.clone, self.log, self.environment)
+        self._call(["dvc", "cache", "dir", "--local", cache])
         if self.home.cache:  # one's own images, too
             words = ["dvc", "checkout", "--quiet", "--allow-missing"]
-            call(words, self.clone, self.log, self.environment)
+            self._call(words)
         else:  # all at once, so that the stages need no remote
-            words = ["dvc", "pull", "--quiet", "--allow-missing"]
-            persist(words, self.clone, self.log, self.environment)
+            self._persist(["dvc", "pull", "--quiet", "--allow-missing"])
         run = ["dvc", "exp", "run", "--name", self.name]
         run += [
             word for key, value in self.values.items() for word in ("--set-param", f"{key}={as_text(value)}")
         ]
         with open(self.log, "ab") as log:
+            self.begun = time.monotonic()
             self.process = subprocess.Popen(
                 run, cwd=self.clone, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
             )
@@ -159,31 +177,49 @@ class Trial:
         if self.clone.exists():
             self._deliver()
             shutil.rmtree(self.clone, ignore_errors=True)
+        shutil.rmtree(self.states, ignore_errors=True)
 
     def finish(self) -> dict[str, Any]:
         """Sends all results home; returns those of evaluate.json. Raises UserError if the trial failed."""
         if self.ref is not None:
             return self._read(self.ref)
         assert self.process is not None, "begun or finished before"
-        if self.process.wait():
+        status = self.process.wait()
+        self.took["dvc exp run"] = time.monotonic() - self.begun
+        if status:
             raise UserError(f"{self.name} failed: {last_line(self.log)} (all of it is in {self.log})")
         results = json.loads((self.clone / RESULTS).read_text(encoding="utf-8"))
         self._deliver()
         if not self.home.cache:
-            persist(["dvc", "push", "--quiet"], self.clone, self.log, self.environment)
+            self._persist(["dvc", "push", "--quiet"])
         words = ["dvc", "exp", "push", "--no-cache", self.home.git, self.name]
-        persist(words, self.clone, self.log, self.environment, unless=lambda: self.home.finished(self.name))
+        self._persist(words, unless=lambda: self.home.finished(self.name))
         # DVC ends well, too, where it pushes nothing because another attempt was first.
         if patiently(lambda: self.home.finished(self.name)) is None:
             raise UserError(f"{self.name} is not on {self.home.git} after 'dvc exp push'")
         shutil.rmtree(self.clone)
+        shutil.rmtree(self.states, ignore_errors=True)
         return results
 
     def _deliver(self) -> None:
         """What MLflow could not take while the stages ran."""
         if journal.waiting(self.clone / journal.OUTBOX):
-            words = [sys.executable, "-m", "condgen", "deliver"]
-            persist(words, self.clone, self.log, self.environment)
+            self._persist([sys.executable, "-m", "condgen", "deliver"])
+
+    def _call(self, words: list[str]) -> None:
+        with self._timed(words):
+            call(words, self.clone, self.log, self.environment)
+
+    def _persist(self, words: list[str], unless: Any = None) -> None:
+        with self._timed(words):
+            persist(words, self.clone, self.log, self.environment, unless)
+
+    @contextmanager
+    def _timed(self, words: list[str]) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        name = " ".join(itertools.takewhile(str.isalpha, words)) or "condgen deliver"
+        self.took[name] = self.took.get(name, 0.0) + time.monotonic() - start
 
     def _read(self, ref: str) -> dict[str, Any]:
         git("init", "--quiet", str(self.clone))
@@ -249,8 +285,22 @@ def patiently(do: Callable[[], T], seconds: float = PATIENCE) -> T:
 
 def machines_cache() -> Path:
     """DVC's cache for all trials of a cluster on this machine; it may be deleted while none runs."""
+    return _machines() / "dvc"
+
+
+def states(trial: str) -> Path:
+    """Where a cluster's trial stores its trainings' epochs, for its next attempt.
+
+    Below CONDGEN_STATES, a folder that all machines share, so that another machine goes on; without it, on
+    this machine.
+    """
+    shared = os.environ.get("CONDGEN_STATES")
+    return (Path(shared).resolve() if shared else _machines() / "states") / trial
+
+
+def _machines() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "condgen", "dvc")
+    return Path(base, "condgen")
 
 
 def last_line(log: Path) -> str:
