@@ -276,7 +276,7 @@ def compare(arguments: argparse.Namespace) -> None:
     runs = store.finished(store.existing())
     metrics = pooling.choose(arguments.metric or METRICS, runs)
     differing, rows = pooling.group(runs, metrics)
-    said = [pooling.text(differing, rows), pooling.left_out(runs, metrics)]
+    said = [pooling.text(differing, rows), pooling.left_out(runs, metrics), pooling.mixed(rows)]
     if arguments.claims:
         judged = replication.metrics(runs)
         said += ["\n" + replication.verdicts(replication.rows(runs)), pooling.left_out(runs, judged)]

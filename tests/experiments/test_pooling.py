@@ -70,6 +70,20 @@ def test_runs_without_the_metric_are_left_out_with_a_line_and_none_at_all_is_an_
         pooling.group(runs, ["cgan.nothing"])
 
 
+def test_runs_of_several_processors_are_pooled_and_a_line_says_so():
+    def on(processor, name, seed, lr="0.1"):
+        return run(name, 1, {"cgan.recall": 0.1}, seed=seed, lr=lr) | {"tags.processor": processor}
+
+    old = run("old", 1, {"cgan.recall": 0.1}, seed="9", lr="0.1")  # it is not known where it ran
+    _, rows = group(on("EPYC", "a", "0"), on("EPYC", "b", "0", "0.2"), old)
+    assert [row.processors for row in rows] == [["EPYC"], ["EPYC"]]
+    assert pooling.mixed(rows) == ""
+    _, rows = group(on("EPYC", "a", "0"), on("Xeon", "b", "1"), on("EPYC", "c", "0", "0.2"))
+    assert [row.seeds for row in rows] == [["0", "1"], ["0"]]
+    assert "2 processors made these runs (EPYC, Xeon; in 1 of 2 rows more than one)" in pooling.mixed(rows)
+    assert next(csv.DictReader(io.StringIO(pooling.as_csv(rows))))["processors"] == "EPYC, Xeon"
+
+
 def test_many_runs_are_named_as_far_as_a_row_has_room():
     several = [run("main@1234567", 10 + i, {"cgan.recall": 0.1}, seed=str(i), lr="1") for i in range(3)]
     others = [run(f"experiment-{i}", 20 + i, {"cgan.recall": 0.1}, seed=str(i), lr="1") for i in range(3, 9)]

@@ -15,6 +15,7 @@ from condgen.base.errors import UserError
 
 SEED = "params.seed"
 NAME = "tags.mlflow.runName"
+PROCESSOR = "tags.processor"
 NAMES_WIDTH = 40  # characters of the runs' names in a row of the table
 # Runs that differ in one of these are never pooled, nor are runs with different parameters.
 TAGS = ["tags.code", "tags.data"]
@@ -28,6 +29,7 @@ class Row:
         settings: parameter -> its value, for those that differ between rows.
         seeds: in order.
         runs: their names, the oldest first.
+        processors: of the machines that made them, as far as it is known.
         values: metric -> (mean, sample standard deviation over seeds or None for one seed).
     """
 
@@ -35,6 +37,7 @@ class Row:
     seeds: list[str]
     values: dict[str, tuple[float, float | None]]
     runs: list[str] = field(default_factory=list)
+    processors: list[str] = field(default_factory=list)
 
 
 def measured(runs: DataFrame) -> list[str]:
@@ -65,7 +68,7 @@ def group(runs: DataFrame, metrics: Sequence[str]) -> tuple[list[str], list[Row]
     if runs.empty:
         raise UserError(f"no finished run has all of {', '.join(metrics)}: 'dvc repro' makes one")
     keys = sorted({*TAGS, *(c for c in runs if c.startswith("params."))} - {SEED}, key=_short)
-    runs = runs.reindex(columns=runs.columns.union([*TAGS, SEED, NAME]))
+    runs = runs.reindex(columns=runs.columns.union([*TAGS, SEED, NAME, PROCESSOR]))
     runs[NAME] = runs[NAME].astype(object).fillna("–")
     runs[[*keys, SEED]] = runs[[*keys, SEED]].astype(object).fillna("–")
     runs = runs.drop_duplicates([*keys, SEED], keep="last")
@@ -76,7 +79,8 @@ def group(runs: DataFrame, metrics: Sequence[str]) -> tuple[list[str], list[Row]
         columns = {metric: alike[f"metrics.{metric}"] for metric in metrics}
         several = len(alike) > 1
         values = {m: (float(c.mean()), float(c.std()) if several else None) for m, c in columns.items()}
-        rows.append(Row(settings, sorted(alike[SEED]), values, list(alike[NAME])))
+        processors = sorted(alike[PROCESSOR].dropna().unique())
+        rows.append(Row(settings, sorted(alike[SEED]), values, list(alike[NAME]), processors))
     return [_short(key) for key in differing], rows
 
 
@@ -88,6 +92,18 @@ def left_out(runs: DataFrame, metrics: Sequence[str]) -> str:
         return ""
     names = ", ".join(metric for metric in metrics if lacking[f"metrics.{metric}"].any())
     return f"left out, because they lack {names}: {', '.join(out['tags.mlflow.runName'])}"
+
+
+def mixed(rows: Sequence[Row]) -> str:
+    """A line where the rows' runs are of more than one processor; empty where they are not."""
+    found = sorted({processor for row in rows for processor in row.processors})
+    if len(found) < 2:
+        return ""
+    several = sum(len(row.processors) > 1 for row in rows)
+    return (
+        f"{len(found)} processors made these runs ({', '.join(found)}; in {several} of {len(rows)} rows more "
+        "than one): they round differently, so the same parameters and seed give other numbers on each"
+    )
 
 
 def _values(runs: DataFrame, metrics: Sequence[str]) -> DataFrame:
@@ -133,7 +149,7 @@ def as_csv(rows: Sequence[Row]) -> str:
         | {"seeds": len(row.seeds)}
         | {f"{metric}_mean": mean for metric, (mean, _) in row.values.items()}
         | {f"{metric}_sd": spread for metric, (_, spread) in row.values.items()}
-        | {"runs": " ".join(row.runs)}
+        | {"runs": " ".join(row.runs), "processors": ", ".join(row.processors)}
         for row in rows
     ]
     return DataFrame(table).to_csv(index=False, lineterminator="\n")

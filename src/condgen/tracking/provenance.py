@@ -1,6 +1,7 @@
 """Where a run comes from: its pipeline execution, experiment, commit and changes."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -35,12 +36,24 @@ def tags() -> dict[str, str]:
         "git.changed": ", ".join(changed)[:MOST],
         "git.commit": baseline,
         "git.dirty": "true" if changed else "false",
+        "host": platform.node(),
+        "processor": processor(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "stages/" + Path(sys.argv[0]).name,
         "mlflow.source.git.commit": baseline,
         "mlflow.user": psutil.Process().username(),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def processor() -> str:
+    """The processor's model, which decides how results are rounded: "AMD EPYC 7763 64-Core Processor"."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def why_stopped() -> str | None:
