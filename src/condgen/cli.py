@@ -99,6 +99,9 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=recipe)
 
     c = commands.add_parser("ladder", help="what each rung of recipes/ladder.yaml bought, from finished runs")
+    c.add_argument(
+        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="what all of them set besides"
+    )
     c.add_argument("--csv", type=_file, metavar="FILE", help="write the table as CSV")
     c.add_argument("--png", type=_png, metavar="FILE", help="draw the table")
     c.set_defaults(run=ladder)
@@ -308,7 +311,8 @@ def ladder(arguments: argparse.Namespace) -> None:
     from condgen.reporting import figures
     from condgen.tracking import store
 
-    rungs = climb.measured(recipes.ladder(), store.finished(store.existing()))
+    runs, extra = store.finished(store.existing()), recipes.given(arguments.set)
+    rungs = climb.measured(recipes.ladder(), runs, extra)
     print(climb.text(rungs))
     if arguments.csv:
         files.write(arguments.csv, climb.as_csv(rungs).encode())

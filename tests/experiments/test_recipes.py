@@ -1,5 +1,7 @@
 """Recipes are sets of parameters that params.yaml takes, and the ladder ends at the best one."""
 
+import csv
+import io
 from itertools import pairwise
 
 import pytest
@@ -166,12 +168,18 @@ def test_a_rung_is_found_by_its_own_models_parameters_and_averaged_over_seeds(ro
     article, two, gan = found
     assert (article.seeds, article.values["recall"]) == (2, pytest.approx(0.2))
     assert article.values["train_seconds"] == 60
+    assert article.spreads == {"recall": pytest.approx(0.2 / 2**0.5)}
     assert (two.seeds, two.values["recall"]) == (1, 0.8)
-    assert (gan.seeds, gan.values["recall"]) == (1, 0.5)
+    assert (gan.seeds, gan.values["recall"], gan.spreads) == (1, 0.5, {})
     text = climb.text(found)
     assert text.splitlines()[1].split()[:3] == ["cvae", "0", "2"]
     assert text.splitlines()[2].endswith("two layers")
-    assert climb.as_csv(found).splitlines()[0] == "model,rung,seeds," + ",".join(climb.METRICS) + ",idea"
+    (first, *_) = csv.DictReader(io.StringIO(climb.as_csv(found)))
+    assert [first[key] for key in ("model", "rung", "seeds", "idea")] == ["cvae", "0", "2", "article"]
+    assert (float(first["recall"]), first["coverage"]) == (pytest.approx(0.2), "")
+    assert float(first["recall_sd"]) == pytest.approx(0.2 / 2**0.5)
+    validated = climb.measured(rungs, DataFrame(runs), {"evaluate.reference": "validation"})
+    assert [(rung.seeds, rung.values.get("recall")) for rung in validated] == [(1, 0.0), (0, None), (1, 0.0)]
     figures.ladder(tmp_path / "ladder.png", found)
     assert (tmp_path / "ladder.png").stat().st_size > 5000
 

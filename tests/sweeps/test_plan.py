@@ -94,6 +94,8 @@ def test_the_ladder_is_every_rung_with_every_seed(checkout):
     assert found[-1]["cvae.kl_weight"] == 0.1
     assert "cvae.kl_weight" not in found[0]
     assert "14 trials" in plan.listed(sweep, path)
+    short = plan.settings(*read(checkout, text + "fixed: {cgan.epochs: 3}\n"))
+    assert {v["cgan.epochs"] for v in short} == {3}, "what is fixed wins: the last rungs set it, too"
 
 
 def test_a_recipe_is_what_every_trial_sets(checkout):

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pandas import DataFrame
 
@@ -25,40 +26,54 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Climbed:
-    """A rung of one model: its number, its idea, how many seeds ran it, and their mean numbers."""
+    """A rung of one model: its number, its idea, how many seeds ran it, and their mean numbers.
+
+    spreads: sample standard deviations over seeds, of what more than one seed has.
+    """
 
     model: str
     number: int
     idea: str
     seeds: int
     values: Mapping[str, float]
+    spreads: Mapping[str, float]
 
 
-def measured(ladder: Mapping[str, Sequence[Rung]], runs: DataFrame) -> list[Climbed]:
+def measured(
+    ladder: Mapping[str, Sequence[Rung]], runs: DataFrame, extra: Mapping[str, Any] | None = None
+) -> list[Climbed]:
     """Every rung, from the runs whose parameters of that model, and of what measures it, are the rung's.
 
+    extra: parameters that were set in all of them, whatever the rung says.
     The other model's parameters do not matter. Only runs with the latest one's code and data count. A rung
     without a run has no values.
     """
-    default = {key: str(value) for key, value in params.flat().items()}
     others = {f"{section}." for section in ladder}
     found = []
     for model, rungs in ladder.items():
-        ignored = tuple((others - {f"{model}."}) | {"registry.", "seed"})
+        ignored = tuple(others - {f"{model}."})
         for number, rung in enumerate(rungs):
-            wanted = default | {key: str(value) for key, value in rung.values.items()}
-            of_rung = runs
-            for key, value in wanted.items():
-                if not key.startswith(ignored):
-                    column = f"params.{key}"
-                    of_rung = of_rung[of_rung[column] == value] if column in of_rung else of_rung[:0]
+            of_rung = with_values(runs, {**rung.values, **(extra or {})}, ignored)
             found.append(_pooled(model, number, rung.idea, of_rung))
     return found
 
 
+def with_values(runs: DataFrame, values: Mapping[str, Any], ignored: Sequence[str] = ()) -> DataFrame:
+    """The runs whose parameters are those of params.yaml with these values, whatever the seed.
+
+    ignored: beginnings of dotted names that do not matter either.
+    """
+    wanted = {key: str(value) for key, value in (params.flat() | dict(values)).items()}
+    for key, value in wanted.items():
+        if not key.startswith(("registry.", "seed", *ignored)):
+            column = f"params.{key}"
+            runs = runs[runs[column] == value] if column in runs else runs[:0]
+    return runs
+
+
 def _pooled(model: str, number: int, idea: str, runs: DataFrame) -> Climbed:
     if runs.empty:
-        return Climbed(model, number, idea, 0, {})
+        return Climbed(model, number, idea, 0, {}, {})
     for tag in TAGS:
         if tag in runs:
             runs = runs[runs[tag] == runs[tag].iloc[-1]]
@@ -67,7 +82,8 @@ def _pooled(model: str, number: int, idea: str, runs: DataFrame) -> Climbed:
     runs = runs.groupby("params.seed", as_index=False).last()
     columns = {m: runs[c] for m in METRICS if (c := f"metrics.{model}.{m}") in runs}
     values = {m: float(column.mean()) for m, column in columns.items() if column.notna().any()}
-    return Climbed(model, number, idea, runs["params.seed"].nunique(), values)
+    spreads = {m: float(column.std()) for m, column in columns.items() if column.notna().sum() > 1}
+    return Climbed(model, number, idea, runs["params.seed"].nunique(), values, spreads)
 
 
 def text(rungs: Sequence[Climbed]) -> str:
@@ -82,14 +98,18 @@ def text(rungs: Sequence[Climbed]) -> str:
 
 
 def _cell(rung: Climbed, metric: str) -> str:
-    return f"{rung.values[metric]:.4g}" if metric in rung.values else "–"
+    if metric not in rung.values:
+        return "–"
+    spread = f" ± {rung.spreads[metric]:.2g}" if metric in rung.spreads else ""
+    return f"{rung.values[metric]:.4g}{spread}"
 
 
 def as_csv(rungs: Sequence[Climbed]) -> str:
     """The same table as CSV, with full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["model", "rung", "seeds", *METRICS, "idea"])
+    writer.writerow(["model", "rung", "seeds", *METRICS, *(f"{m}_sd" for m in METRICS), "idea"])
     for r in rungs:
-        writer.writerow([r.model, r.number, r.seeds, *(r.values.get(m, "") for m in METRICS), r.idea])
+        numbers = [of.get(m, "") for of in (r.values, r.spreads) for m in METRICS]
+        writer.writerow([r.model, r.number, r.seeds, *numbers, r.idea])
     return out.getvalue()

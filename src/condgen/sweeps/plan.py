@@ -67,7 +67,7 @@ class Sweep(_Strict):
     Attributes:
         recipe: of recipes/, what every trial sets.
         ladder: whether the rungs of recipes/ladder.yaml are tried.
-        fixed: parameters that every trial sets.
+        fixed: parameters that every trial sets, whatever the recipe or rung says.
         vary: parameter -> a list of its values, or a range.
         seeds: every setting is tried with each.
         search: grid: every combination. random: `trials` settings. tpe: `trials` settings, each chosen by
@@ -155,7 +155,7 @@ def settings(sweep: Sweep, path: Path) -> list[Values]:
     seeds: list[Values] = [{"seed": seed} for seed in sweep.seeds] if sweep.seeds is not None else [{}]
     found, always, content = {}, fixed(sweep, path), params.load(params.PATH)
     for rung, varied, seed in itertools.product(rungs, list(_varied(sweep, noise)), seeds):
-        values = always | rung | varied | seed
+        values = always | rung | sweep.fixed | varied | seed
         found[digest(values)] = recipes.checked_in(content, values, str(path))
     return list(found.values())
 
