@@ -30,9 +30,10 @@ def sh(*words):
 
 
 class Host:
-    """A host: its process 1 sleeps, all others come by `start` and `run`."""
+    """A host: its process 1 sleeps, all others come by `start` and `run`. hidden: folders it does not see."""
 
-    def __init__(self, network, name, number):
+    def __init__(self, network, name, number, hidden=()):
+        self.hidden = hidden
         self.network, self.name, self.number = network, name, number
         self.started = []
         self.address = f"{network.prefix}.{number}"
@@ -51,8 +52,10 @@ class Host:
         sh("ip", "-n", self.space, "addr", "add", f"{self.address}/24", "dev", "eth0")
         sh("ip", "-n", self.space, "link", "set", "eth0", "up")
         sh("ip", "-n", self.space, "link", "set", "lo", "up")
+        hide = "\n".join(f"mount -t tmpfs tmpfs {path}" for path in self.hidden)
         boot = f"""
             hostname {self.name}
+            {hide}
             mkdir -p /tmp/ray
             mount --bind {self.folder}/ray /tmp/ray
             mount -t tmpfs -o size=2g tmpfs /dev/shm
@@ -118,8 +121,8 @@ class Network:
         sh("ip", "addr", "add", f"{self.prefix}.254/24", "dev", self.name)
         sh("ip", "link", "set", self.name, "up")
 
-    def host(self, name, number):
-        self.hosts[name] = Host(self, name, number)
+    def host(self, name, number, hidden=()):
+        self.hosts[name] = Host(self, name, number, hidden)
         return self.hosts[name]
 
     def close(self):

@@ -93,7 +93,8 @@ class Team:
         return host.start("ray", *words, **extra)
 
     def worker(self, name, number, cpus=1):
-        host = self.network.host(name, number)
+        # What Ray keeps of a sweep on the head: a machine of its own would not see it.
+        host = self.network.host(name, number, hidden=[self.clone.path / ".dvc/tmp"])
         self.node(host, "worker", cpus)
         return host
 

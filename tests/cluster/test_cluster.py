@@ -68,6 +68,12 @@ def running_trials(host):
     return list(host.folder.rglob("clone/dvc.yaml"))
 
 
+def forget(team):
+    """The workers lose DVC's run caches, so that what another sweep ran is run again."""
+    for host in (team.w1, team.w2):
+        shutil.rmtree(host.folder / "home/.cache/condgen/dvc/runs", ignore_errors=True)
+
+
 def in_training(host):
     """Clones of trials on a host that have stored an epoch of a training that goes on."""
     return [path for path in running_trials(host) if list((path.parent / "resume").glob("train_*"))]
@@ -112,6 +118,7 @@ def test_each_of_six_trials_is_an_experiment_on_the_remote(team, calm):
 
 
 def test_a_worker_host_that_dies_changes_nothing(team, calm):
+    forget(team)
     before = logs(team.w2).count("resumes after epoch")
     process = team.sweep("storm")
     until(lambda: in_training(team.w1), 240)
@@ -136,6 +143,7 @@ def test_a_worker_host_that_dies_changes_nothing(team, calm):
 
 
 def test_servers_that_are_down_for_a_while_and_a_killed_trial_change_nothing(team, calm):
+    forget(team)
     process = team.sweep("outage")
     until(lambda: running_trials(team.w1) or running_trials(team.w2), 240)
     for name in ("mlflow", "git"):
@@ -152,6 +160,7 @@ def test_servers_that_are_down_for_a_while_and_a_killed_trial_change_nothing(tea
 
 
 def test_a_head_that_restarts_is_resumed(team, calm):
+    forget(team)
     process = team.sweep("again")
     until(lambda: running_trials(team.w1) or running_trials(team.w2), 240)
     for host in (team.head, team.w1, team.w2):

@@ -32,6 +32,7 @@ direction: min
 @pytest.fixture
 def checkout(tmp_path, root, monkeypatch):
     shutil.copy(root / "params.yaml", tmp_path)
+    shutil.copy(root / "dvc.yaml", tmp_path)
     shutil.copytree(root / "recipes", tmp_path / "recipes")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -125,6 +126,11 @@ def test_a_recipe_is_what_every_trial_sets(checkout):
             "stop: 5",
             "stop is 5, but must be a section with number, direction, grace, factor",
         ),
+        (
+            "seeds: [3, 4]",
+            "stop: {number: train_vae.val_loss, direction: min, grace: 2}",
+            "stop.number is train_vae.val_loss, but must begin with one of download, train_classifier",
+        ),
         ("metric:", "metrik:", "metric is missing, and metrik is unknown"),
         ("direction: min", "direction: least", "direction is 'least', but must be one of min, max"),
     ],
@@ -169,3 +175,38 @@ def test_the_best_trial_leads_the_table_and_says_how_to_apply_it(checkout):
     assert "training diverged" in lines[2]
     assert lines[-1] == "best: lr-1: dvc exp apply lr-1"
     assert "dvc exp pull origin lr-1 && dvc exp apply lr-1" in search.text(trials, sweep, cluster=True)
+
+
+def test_a_metric_is_checked_by_the_last_results_that_are_here(checkout):
+    (checkout / "data/metrics").mkdir(parents=True)
+    results = '{"cgan": {"frechet_distance": 1.5}}'
+    (checkout / "data/metrics/evaluate.json").write_text(results)
+    read(checkout, GRID)
+    with pytest.raises(UserError, match=r"metric is cgan.frechet, but must be one of cgan.frechet_distance"):
+        read(checkout, GRID.replace("cgan.frechet_distance", "cgan.frechet"))
+
+
+@pytest.mark.parametrize(
+    ("origin", "shared"),
+    [
+        ("ssh://git@host.example/x.git", "ssh://git@host.example/x.git"),
+        ("ssh://git:secret@host.example:22/x.git", "ssh://git@host.example:22/x.git"),
+        ("ssh://host.example/x.git", "ssh://host.example/x.git"),
+        ("git@host.example:x.git", "git@host.example:x.git"),
+        ("https://me:secret@host.example/x.git", "https://host.example/x.git"),
+        ("git://192.0.2.1/x.git", "git://192.0.2.1/x.git"),
+    ],
+)
+def test_workers_get_the_remote_with_its_user_over_ssh_and_without_any_password(origin, shared):
+    assert search.without_password(origin) == shared
+
+
+def test_a_trial_that_no_machine_has_room_for_is_an_error_and_does_not_wait():
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 8.0}},
+        {"Alive": True, "Resources": {"GPU": 1.0, "CPU": 2.0}},
+    ]
+    search._room(nodes, {"CPU": 2, "GPU": 1})
+    with pytest.raises(UserError, match=r"takes 4 CPU .* but the machines have: 1 CPU; 2 CPU"):
+        search._room(nodes, {"CPU": 4})

@@ -1,13 +1,17 @@
 """What a trial does while a server is down."""
 
 import os
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from condgen.base.errors import UserError
 from condgen.sweeps import trial
+from condgen.sweeps.plan import Failed
 from condgen.training import checkpoint
 
 
@@ -103,10 +107,90 @@ def test_the_next_attempt_finds_the_epochs_that_the_one_before_stored(
     (first.clone / stored).write_text("epoch 3")
     assert trial.git("status", "--short", cwd=first.clone) == "", "DVC would commit it"
     assert not (trial.Trial(home, "lr-2", {}, tmp_path / "here/lr-2").clone / stored).exists()
+    first.lock.release()  # as when its process died
     second = trial.Trial(home, "lr-1", {}, tmp_path / ("there/lr-1" if cluster else "here/lr-1"))
     assert (second.clone / stored).read_text() == "epoch 3"
-    second.stop("worse than others")
-    assert not list(tmp_path.rglob(stored.name)), "a trial that ended needs no state"
+    second.stop("interrupted")
+    assert list(tmp_path.rglob(stored.name)), "a sweep that is resumed goes on with it"
+
+
+def test_the_states_of_trials_that_nobody_went_on_with_are_deleted(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial.Trial, "_begin", lambda self: None)
+    monkeypatch.setenv("CONDGEN_STATES", str(tmp_path / "shared"))
+    home = trial.Home("lr", str(repository), trial.git("rev-parse", "HEAD", cwd=repository), None, None)
+    for name, days in (("old", trial.STATES_DAYS + 1), ("young", trial.STATES_DAYS - 1)):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+        os.utime(tmp_path / "shared" / name, times=(time.time() - days * trial.DAY,) * 2)
+    trial.Trial(home, "lr-1", {}, tmp_path / "lr-1")
+    assert {path.name for path in (tmp_path / "shared").iterdir()} == {"young", "lr-1"}
+
+
+def test_a_second_trial_with_the_same_values_waits_for_the_first(repository, tmp_path, monkeypatch):
+    """Optuna may choose the same values twice at once."""
+    monkeypatch.setattr(trial.Trial, "_begin", lambda self: None)
+    commit = trial.git("rev-parse", "HEAD", cwd=repository)
+    home = trial.Home("lr", str(repository), commit, "cache", str(tmp_path / "here"))
+    held, ended = threading.Event(), []
+
+    def run_first():  # in a thread, as Ray has it in a process
+        first = trial.Trial(home, "lr-1", {}, tmp_path / "here/lr-1")
+        held.set()
+        time.sleep(0.5)
+        ended.append(first.clone.exists())
+        first.stop("")
+
+    thread = threading.Thread(target=run_first)
+    thread.start()
+    held.wait()
+    trial.Trial(home, "lr-1", {}, tmp_path / "here/lr-1").lock.release()
+    thread.join()
+    assert ended == [True], "its clone was still there"
+
+
+def test_a_training_that_the_system_killed_is_tried_again_and_one_that_failed_is_not(
+    repository, tmp_path, monkeypatch
+):
+    commit = trial.git("rev-parse", "HEAD", cwd=repository)
+    home = trial.Home("lr", str(repository), commit, "cache", str(tmp_path / "here"))
+
+    def ends_with(said):
+        words = [sys.executable, "-c", f"raise SystemExit({said!r})"]
+
+        def begin(self):
+            with open(self.log, "ab") as log:
+                self.begun, self.process = 0.0, subprocess.Popen(words, stderr=log)
+
+        monkeypatch.setattr(trial.Trial, "_begin", begin)
+        one = trial.Trial(home, "lr-1", {}, tmp_path / "here/lr-1")
+        try:
+            one.finish()
+        finally:
+            one.lock.release()
+
+    with pytest.raises(Failed):
+        ends_with("ERROR: failed to reproduce 'train_cgan': python stages/train_cgan.py, exited with 1")
+    with pytest.raises(UserError) as raised:
+        ends_with("ERROR: failed to reproduce 'train_cgan': python stages/train_cgan.py, exited with -9")
+    assert not isinstance(raised.value, Failed)
+
+
+def test_a_clone_stays_until_every_courier_has_delivered(repository, tmp_path, monkeypatch, clock):
+    monkeypatch.setattr(trial.Trial, "_begin", lambda self: None)
+    commit = trial.git("rev-parse", "HEAD", cwd=repository)
+    home = trial.Home("lr", str(repository), commit, "cache", str(tmp_path / "here"))
+    one = trial.Trial(home, "lr-1", {}, tmp_path / "here/lr-1")
+    delivered = one.clone / "outbox/train_cgan-1"
+    delivered.mkdir(parents=True)
+    asked = []
+
+    def call(self, words):  # `condgen deliver` passes over a journal that a courier has
+        asked.append(words)
+        if len(asked) == 3:
+            delivered.rmdir()
+
+    monkeypatch.setattr(trial.Trial, "_call", call)
+    one._deliver()
+    assert len(asked) == 3
 
 
 def test_a_trial_says_what_its_commands_took(repository, tmp_path, monkeypatch):

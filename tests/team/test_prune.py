@@ -1,6 +1,7 @@
 """`condgen prune` removes what is old and spares what somebody may still want."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ class Runs:
         at = int((NOW - days * DAY) * 1000)
         make = self.client.create_run
         parent = make(self.store.experiment, at, {"stage": "pipeline"} | tags, name).info.run_id
-        of_stage = {"stage": "train_cgan", "mlflow.parentRunId": parent}
+        of_stage = tags | {"stage": "train_cgan", "mlflow.parentRunId": parent}
         of_stage |= {"wrote/data/models/cgan/model.safetensors": wrote} if wrote else {}
         child = make(self.store.experiment, at, of_stage, f"train_cgan · {name}").info.run_id
         self.client.log_text(child, name, "note.txt")
@@ -54,23 +55,45 @@ class Runs:
         return {run.info.run_name for run in found}
 
 
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """A git and DVC repository with a store, and a file in DVC's cache that a commit names."""
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    """A git and DVC repository, `plain` and with `experiments`. Made once: a call of DVC takes a second."""
+    folder = tmp_path_factory.mktemp("templates")
+    with pytest.MonkeyPatch.context() as patch:
+        settle(patch, folder / "plain")
+        run("git", "init", "-q", "-b", "trunk")
+        run("dvc", "init", "-q")
+        stage = {"cmd": "cp in.txt out.txt", "deps": ["in.txt"], "outs": ["out.txt"]}
+        Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"copy": stage}}))
+        Path(".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/out.txt\n")
+        Path("in.txt").write_text("first")
+        run("dvc", "repro", "-q")
+        run("git", "add", ".")
+        run("git", "commit", "-q", "-m", "start")
+        shutil.copytree(folder / "plain", folder / "experiments", symlinks=True)
+        settle(patch, folder / "experiments")
+        experiment("old-exp", 50)
+        experiment("young-exp", 2)
+        experiment("dear-exp", 50)
+    return folder
+
+
+def settle(patch, folder):
+    """Works in a folder, as somebody whom git knows and who has no MLflow server."""
+    folder.mkdir(exist_ok=True)
     for what in ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL"):
-        monkeypatch.setenv(f"GIT_{what}", "t@example.org")
+        patch.setenv(f"GIT_{what}", "t@example.org")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    run("git", "init", "-q", "-b", "trunk")
-    run("dvc", "init", "-q")
-    stage = {"cmd": "cp in.txt out.txt", "deps": ["in.txt"], "outs": ["out.txt"]}
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"copy": stage}}))
-    Path(".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/out.txt\n")
-    Path("in.txt").write_text("first")
-    run("dvc", "repro", "-q")
-    run("git", "add", ".")
-    run("git", "commit", "-q", "-m", "start")
+        patch.delenv(name, raising=False)
+    patch.chdir(folder)
+
+
+@pytest.fixture
+def repository(templates, tmp_path, monkeypatch, request):
+    """A repository with a file in DVC's cache that a commit names; for `full`, with experiments."""
+    name = "experiments" if "full" in request.fixturenames else "plain"
+    shutil.copytree(templates / name, tmp_path, symlinks=True, dirs_exist_ok=True)
+    settle(monkeypatch, tmp_path)
     return tmp_path
 
 
@@ -105,9 +128,6 @@ def cached():
 @pytest.fixture
 def full(repository):
     """Runs of all kinds; of each experiment, old or young, a run."""
-    experiment("old-exp", 50)
-    experiment("young-exp", 2)
-    experiment("dear-exp", 50)
     md5 = yaml.safe_load(Path("dvc.lock").read_text())["stages"]["copy"]["outs"][0]["md5"]
     runs = Runs(f"sqlite:///{repository}/mlflow.db")
     runs.add("old", 40, model="version")
@@ -203,13 +223,15 @@ def test_nothing_to_remove_is_no_error(repository):
 
 def test_runs_of_attempts_that_died_are_closed_and_those_of_others_are_not(repository):
     runs = Runs(f"sqlite:///{repository}/mlflow.db")
-    runs.add("lr-1", 1, status="RUNNING", sweep="lr")
-    runs.add("lr-1", 1, sweep="lr")
-    runs.add("other-1", 1, status="RUNNING", sweep="other")
-    assert cleaning.close(runs.store, "lr") == 2, "the pipeline run and its stage"
-    assert cleaning.close(runs.store, "lr") == 0
+    mine = {"sweep": "lr", "git.commit": "a1"}
+    runs.add("lr-1", 1, status="RUNNING", **mine)
+    runs.add("lr-1", 1, **mine)
+    runs.add("lr-2", 1, status="RUNNING", **mine | {"git.commit": "b2"})
+    runs.add("other-1", 1, status="RUNNING", **mine | {"sweep": "other"})
+    assert cleaning.close(runs.store, "lr", "a1") == 2, "the pipeline run and its stage"
+    assert cleaning.close(runs.store, "lr", "a1") == 0
     states = sorted(
         (run.data.tags["sweep"], run.info.status)
         for run in runs.client.search_runs([runs.store.experiment], "tags.stage = 'pipeline'")
     )
-    assert states == [("lr", "FINISHED"), ("lr", "KILLED"), ("other", "RUNNING")]
+    assert states == [("lr", "FINISHED"), ("lr", "KILLED"), ("lr", "RUNNING"), ("other", "RUNNING")]

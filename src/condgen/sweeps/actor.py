@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import tune
+from ray.tune.search.optuna import OptunaSearch
 
-from condgen.base.errors import UserError
 from condgen.sweeps import plan, search
-from condgen.sweeps.trial import Home
+from condgen.sweeps.trial import Failed, Home
 
 POLL_SECONDS = 0.5
 
@@ -35,9 +35,9 @@ class Actor(tune.Trainable):
             time.sleep(POLL_SECONDS)
         try:
             metric = plan.metric_of(self.trial.finish(), self.sweep.metric)
-            return {"done": True, "metric": metric, "took": self.trial.took}
-        except UserError as error:  # it would fail again
+        except Failed as error:  # anything else is raised, and Ray tries again
             return {"done": True, "failed": str(error)}
+        return {"done": True, "metric": metric, "took": self.trial.took}
 
     def cleanup(self) -> None:
         """Ends a trial that is to be stopped early; does nothing after its end."""
@@ -48,6 +48,13 @@ class Actor(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing, see `save_checkpoint`."""
+
+
+class Search(OptunaSearch):
+    """Optuna hears of a trial's end only: its epochs have another number than its end."""
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing, see above."""
 
 
 class Lines(tune.Callback):

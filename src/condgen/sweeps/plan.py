@@ -11,13 +11,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from condgen.base import params
+from condgen.base import params, pipeline
 from condgen.base.errors import UserError
 from condgen.experiments import recipes
 
 Values = dict[str, Any]
 """Parameter -> its value in a trial, such as {"cgan.lr": 0.0002}."""
+RESULTS = Path("data/metrics/evaluate.json")
 ALWAYS = {"evaluate.reference": "validation"}  # a search never looks at test images
+
+
+class Failed(UserError):
+    """A trial failed by its own fault: another attempt would fail again."""
 
 
 class _Strict(BaseModel):
@@ -131,6 +136,11 @@ def read(path: Path) -> Sweep:
         for value in [choices.low, choices.high] if isinstance(choices, Range) else choices:
             whole = isinstance(choices, Range) and choices.whole
             recipes.checked(always | {name: int(value) if whole else value}, str(path))
+    number = sweep.stop.number if sweep.stop else None
+    if number and number.partition(".")[0] not in (stages := pipeline.stages()):
+        raise UserError(f"{path}: stop.number is {number}, but must begin with one of {', '.join(stages)}")
+    if RESULTS.is_file():  # of the last run here, which has the names
+        metric_of(json.loads(RESULTS.read_text(encoding="utf-8")), sweep.metric)
     return sweep
 
 
@@ -201,9 +211,9 @@ def described(values: Mapping[str, Any], among: list[Values]) -> str:
 
 
 def metric_of(results: Mapping[str, Any], metric: str) -> float:
-    """The metric of an evaluate.json. Raises UserError."""
+    """The metric of an evaluate.json. Raises Failed if it has no such number."""
     value = params.dotted(dict(results)).get(metric)
     if not isinstance(value, int | float) or isinstance(value, bool):
         numbers = [k for k, v in params.dotted(dict(results)).items() if isinstance(v, int | float)]
-        raise UserError(f"metric is {metric}, but must be one of {', '.join(numbers)}")
+        raise Failed(f"metric is {metric}, but must be one of {', '.join(numbers)}")
     return float(value)

@@ -2,14 +2,15 @@
 
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from condgen.base import pipeline
-from condgen.base.errors import UserError, without_secrets
+from condgen.base import files, pipeline
+from condgen.base.errors import UserError, one_line, without_secrets
 from condgen.sweeps import plan
 from condgen.sweeps.trial import Home, Trial, git
 from condgen.tracking import address
@@ -57,7 +58,14 @@ def home(name: str, cluster: bool) -> Home:
         raise UserError(f"origin lacks the commit {commit[:7]}: 'git push'")
     # Every machine has logins of its own.
     there = {"MLFLOW_TRACKING_URI": without_secrets(uri)}
-    return Home(name, without_secrets(origin), commit, None, None, there)
+    return Home(name, without_password(origin), commit, None, None, there)
+
+
+def without_password(origin: str) -> str:
+    """A remote's address as every machine may use it: over ssh the user stays, who is `git` on most sites."""
+    user = re.match(r"ssh://([^:/@]+)(:[^/]*)?@", origin)
+    plain = without_secrets(origin)
+    return plain.replace("://", f"://{user[1]}@", 1) if user else plain
 
 
 def _dvc(*words: str) -> str:
@@ -92,10 +100,20 @@ def run(
     if (state / path.stem).exists() != resume:
         hint = "--resume goes on with it" if not resume else "without --resume it begins"
         raise UserError(f"the sweep {path.stem} was {'not ' if resume else ''}begun: {hint}")
+    begun = state / f"{path.stem}.commit"
+    if not resume:
+        files.write(begun, of.commit.encode())
+    elif begun.is_file() and (at_start := begun.read_text(encoding="utf-8")) != of.commit:
+        short = at_start[:7]
+        raise UserError(f"the sweep {path.stem} was begun at commit {short}: 'git checkout {short}' first")
     here: dict[str, Any] = {} if at else {"num_cpus": sweep.at_once * sweep.cpus, "include_dashboard": False}
-    ray.init(address=at, log_to_driver=False, logging_level=logging.ERROR, **here)
+    needs = {"CPU": sweep.cpus, **({"GPU": sweep.gpus} if sweep.gpus else {})}
     try:
-        needs = {"CPU": sweep.cpus, **({"GPU": sweep.gpus} if sweep.gpus else {})}
+        ray.init(address=at, log_to_driver=False, logging_level=logging.ERROR, **here)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"this machine is no node of a Ray cluster at {at}: {one_line(error)}") from None
+    try:
+        _room(ray.nodes(), needs)
         actor = tune.with_resources(tune.with_parameters(Actor, home=of, sweep=sweep), needs)
         if resume:
             tuner = tune.Tuner.restore(str(state / path.stem), actor, resume_errored=True)
@@ -107,24 +125,38 @@ def run(
                 run_config=tune.RunConfig(
                     name=path.stem,
                     storage_path=str(state),
+                    # Nobody needs Ray's own at the end, for which workers would have to reach this folder.
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
                     callbacks=[Lines(say, of.sweep, sweep.metric, plan.count(sweep, path))],
                     verbose=0,
                 ),
             )
-        ended = _ended(tuner.fit(), of, sweep)
+        results: Any = tuner.fit()
+        if any(not (result.error or (result.metrics or {}).get("done")) for result in results):
+            raise UserError("the sweep was stopped: --resume goes on with it")
+        ended = _ended(results, of, sweep)
     finally:
         ray.shutdown()
-    _close(path.stem, say)
+    _close(of, say)
     return ended
 
 
-def _close(sweep: str, say: Callable[[str], None]) -> None:
+def _room(nodes: list[dict[str, Any]], needs: dict[str, float]) -> None:
+    """Raises UserError if no machine has what a trial takes: it would wait for ever."""
+    there = [node["Resources"] for node in nodes if node["Alive"]]
+    if not any(all(node.get(kind, 0) >= count for kind, count in needs.items()) for node in there):
+        has = "; ".join(", ".join(f"{node.get(kind, 0):g} {kind}" for kind in needs) for node in there)
+        asked = ", ".join(f"{count:g} {kind}" for kind, count in needs.items())
+        raise UserError(f"a trial takes {asked} (cpus and gpus of the sweep), but the machines have: {has}")
+
+
+def _close(of: Home, say: Callable[[str], None]) -> None:
     """Closes the runs of attempts that died with their machine: nobody else will."""
     from condgen.tracking import cleaning, store
 
     try:
-        closed = cleaning.close(store.existing(), sweep)
+        closed = cleaning.close(store.existing(), of.sweep, of.commit)
     except UserError as error:
         say(f"runs of attempts that died may still be shown as running: {error}")
         return
@@ -153,7 +185,8 @@ def _space(sweep: plan.Sweep, path: Path) -> dict[str, Any]:
 def _configuration(sweep: plan.Sweep) -> Any:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.optuna import OptunaSearch
+
+    from condgen.sweeps.actor import Search
 
     scheduler = (
         None
@@ -168,7 +201,7 @@ def _configuration(sweep: plan.Sweep) -> Any:
         )
     )
     return tune.TuneConfig(
-        search_alg=OptunaSearch(metric="metric", mode=sweep.direction, seed=sweep.search_seed)
+        search_alg=Search(metric="metric", mode=sweep.direction, seed=sweep.search_seed)
         if sweep.search == "tpe"
         else None,
         num_samples=(sweep.trials or 1) if sweep.search == "tpe" else 1,

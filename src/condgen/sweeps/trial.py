@@ -19,13 +19,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from filelock import FileLock
 
 from condgen.base.errors import UserError, without_secrets
 from condgen.base.params import as_text
+from condgen.sweeps.plan import Failed
 from condgen.tracking import journal
 
 T = TypeVar("T")
+DAY = 86400  # seconds
 RESULTS = "data/metrics/evaluate.json"
+STATES_DAYS = 7  # after which the states of a cluster's trial that nobody went on with are deleted
+OUTSIDE = re.compile(r"exited with (-9|137)\b")  # DVC says so of a stage that the system killed, for memory
 RESUME = "resume"  # training.checkpoint.FOLDER, which is not imported because it needs PyTorch
 PATIENCE = 15 * 60  # seconds that MLflow, the DVC remote and git may be down
 SILENT_SECONDS = 300  # after which a git command that says nothing is ended
@@ -79,6 +84,9 @@ class Trial:
         self.took: dict[str, float] = {}
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        # A search may choose the same values twice: the second waits, and finds the first's experiment.
+        self.lock = FileLock(folder / "lock", thread_local=False)
+        self.lock.acquire()
         self._clear()
         self.stopped.unlink(missing_ok=True)
         patience = 0 if home.cache else PATIENCE
@@ -106,6 +114,10 @@ class Trial:
     def _keep_states(self) -> None:
         """Trainings store their epochs outside the clone, for the next attempt if this one dies."""
         self.states.mkdir(parents=True, exist_ok=True)
+        if not self.home.folder:
+            for other in self.states.parent.iterdir():  # of trials that ended on another machine
+                if time.time() - other.stat().st_mtime > STATES_DAYS * DAY:
+                    shutil.rmtree(other, ignore_errors=True)
         (self.clone / RESUME).symlink_to(self.states)
         with open(self.clone / ".git/info/exclude", "a", encoding="utf-8") as file:
             file.write(f"/{RESUME}\n")  # .gitignore names the folder, and a link is none
@@ -161,7 +173,10 @@ class Trial:
                         yield step, value
 
     def stop(self, why: str) -> None:
-        """Ends the stage that runs by SIGTERM; its run in MLflow says why. The results are not kept."""
+        """Ends the stage that runs by SIGTERM; its run in MLflow says why. The results are not kept.
+
+        Its epochs are, for a sweep that goes on with it.
+        """
         if self.process is not None and self.process.poll() is None:
             self.stopped.write_text(why, encoding="utf-8")
             dvc = psutil.Process(self.process.pid)
@@ -177,17 +192,22 @@ class Trial:
         if self.clone.exists():
             self._deliver()
             shutil.rmtree(self.clone, ignore_errors=True)
-        shutil.rmtree(self.states, ignore_errors=True)
+        self.lock.release()
 
     def finish(self) -> dict[str, Any]:
-        """Sends all results home; returns those of evaluate.json. Raises UserError if the trial failed."""
+        """Sends all results home; returns those of evaluate.json.
+
+        Raises Failed if a stage failed, and UserError if something outside the trial did.
+        """
         if self.ref is not None:
             return self._read(self.ref)
         assert self.process is not None, "begun or finished before"
         status = self.process.wait()
         self.took["dvc exp run"] = time.monotonic() - self.begun
         if status:
-            raise UserError(f"{self.name} failed: {last_line(self.log)} (all of it is in {self.log})")
+            said = last_line(self.log)
+            kind = UserError if OUTSIDE.search(said) else Failed
+            raise kind(f"{self.name} failed: {said} (all of it is in {self.log})")
         results = json.loads((self.clone / RESULTS).read_text(encoding="utf-8"))
         self._deliver()
         if not self.home.cache:
@@ -202,9 +222,16 @@ class Trial:
         return results
 
     def _deliver(self) -> None:
-        """What MLflow could not take while the stages ran."""
-        if journal.waiting(self.clone / journal.OUTBOX):
-            self._persist([sys.executable, "-m", "condgen", "deliver"])
+        """What MLflow could not take while the stages ran; it waits where a courier still delivers."""
+        outbox = self.clone / journal.OUTBOX
+
+        def rest() -> None:
+            if journal.waiting(outbox):
+                self._call([sys.executable, "-m", "condgen", "deliver"])
+            if journal.waiting(outbox):
+                raise UserError(f"MLflow does not have all of {self.name}")
+
+        patiently(rest)
 
     def _call(self, words: list[str]) -> None:
         with self._timed(words):
@@ -223,7 +250,8 @@ class Trial:
 
     def _read(self, ref: str) -> dict[str, Any]:
         git("init", "--quiet", str(self.clone))
-        git("fetch", "--quiet", "--depth", "1", self.home.git, ref, cwd=self.clone)
+        words = ["fetch", "--quiet", "--depth", "1", self.home.git, ref]
+        patiently(lambda: git(*words, cwd=self.clone), 0 if self.home.cache else PATIENCE)
         results = json.loads(git("show", f"FETCH_HEAD:{RESULTS}", cwd=self.clone))
         shutil.rmtree(self.clone)
         return results

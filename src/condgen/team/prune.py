@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,10 @@ from typing import Any
 from condgen.base import params, pipeline
 from condgen.base.errors import UserError, one_line
 from condgen.tracking import cleaning, store
+from condgen.tracking.provenance import Experiment, experiments, git
 
 UNITS = {"d": 86400, "h": 3600, "w": 7 * 86400}
 SHOWN = 20  # lines of each kind in a plan
-# DVC keeps references of its own beside them.
-REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38,62}/[^/]+")
-
-
-@dataclass
-class Experiment:
-    """A DVC experiment: its reference, its name, the time of its commit in seconds since 1970."""
-
-    ref: str
-    name: str
-    at: int
 
 
 def seconds(text: str) -> float:
@@ -41,19 +30,11 @@ def seconds(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def experiments(root: Path) -> list[Experiment]:
-    """Those of this repository, in no order."""
-    lines = _git(root, "for-each-ref", "--format=%(refname) %(committerdate:unix)", "refs/exps").splitlines()
-    each = [line.rpartition(" ") for line in lines]
-    return [Experiment(ref, ref.rpartition("/")[2], int(at)) for ref, _, at in each if REF.fullmatch(ref)]
-
-
 def in_use(root: Path, kept: list[Experiment]) -> set[str]:
     """MD5 of every file that dvc.lock names: here, in branches, tags and kept experiments."""
-    heads = _git(root, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags")
-    texts = [
-        _git(root, "show", f"{ref}:./dvc.lock") for ref in [*heads.split(), "HEAD", *(e.ref for e in kept)]
-    ]
+    heads = git("for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags", cwd=root)
+    refs = [*heads.split(), "HEAD", *(experiment.ref for experiment in kept)]
+    texts = [git("show", f"{ref}:./dvc.lock", cwd=root) for ref in refs]
     here = root / "dvc.lock"
     texts += [here.read_text(encoding="utf-8")] if here.is_file() else []
     return {md5 for text in set(texts) if text for md5 in _hashes(params.parse(text, "dvc.lock"))}
@@ -69,11 +50,13 @@ def prune(
 ) -> None:
     """Says what would be removed, asks, removes. ask: None where nobody can answer. Raises UserError."""
     root, before = pipeline.root(), time.time() - seconds(older_than)
+    if not git("rev-parse", "HEAD", cwd=root):
+        raise UserError("git does not answer here, so nobody can tell which files are in use")
     tracked = store.existing()
     found = cleaning.executions(tracked)
     # A champion's or a pinned run's experiment stays with it.
-    dear = {name for execution in found if execution.why for name in execution.experiments}
-    every = experiments(root)
+    dear = {run.data.tags.get("dvc.experiment") for e in found if e.why for run in e.runs}
+    every = experiments()
     going = [e for e in every if e.at < before and e.name not in dear]
     refs = {experiment.ref for experiment in going}
     staying = [experiment for experiment in every if experiment.ref not in refs]
@@ -145,12 +128,6 @@ def _alone(root: Path) -> None:
         raise UserError(
             f"a sweep runs, or was stopped: 'condgen sweep --resume' first, or remove {clones[0]}"
         )
-
-
-def _git(root: Path, *words: str) -> str:
-    """What git prints; nothing if it fails."""
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _dvc(root: Path, *words: str) -> None:

@@ -4,15 +4,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mlflow.entities import Run, ViewType
-from mlflow.exceptions import MlflowException
 
 from condgen.base.errors import UserError, one_line
-from condgen.tracking import address
 from condgen.tracking.lineage import WROTE
-from condgen.tracking.store import Store
+from condgen.tracking.store import Store, asking
 
 PINNED = "pinned"  # a run with this tag, whatever its value, is kept
 PARENT = "mlflow.parentRunId"
@@ -35,11 +33,6 @@ class Execution:
         """Milliseconds since 1970: of what happened last."""
         return max(run.info.end_time or run.info.start_time for run in self.runs)
 
-    @property
-    def experiments(self) -> set[str]:
-        """The DVC experiment that it was, if it was one."""
-        return {run.data.tags["dvc.experiment"] for run in self.runs if "dvc.experiment" in run.data.tags}
-
 
 @dataclass
 class Old:
@@ -52,16 +45,16 @@ class Old:
 
     executions: list[Execution]
     kept: Counter[str]
-    deleted: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
+    deleted: list[str]
+    gone: list[str]
 
 
 def executions(store: Store) -> list[Execution]:
     """All of a store, the newest first, with the reasons that are known without DVC. Raises UserError."""
-    try:
-        runs, aliased = store.runs(""), _aliased(store)
-    except MlflowException as error:
-        raise UserError(f"MLflow cannot read {store.uri}: {address.line(error)}") from None
+    with asking(f"read {store.uri}"):
+        runs, models = store.runs(""), store.client.search_registered_models(max_results=1000)
+        made = [store.client.get_model_version(m.name, v) for m in models for v in m.aliases.values()]
+    aliased = {version.run_id for version in made}
     there = {run.info.run_id for run in runs}
     found: dict[str, Execution] = {}
     for run in runs:
@@ -77,21 +70,11 @@ def executions(store: Store) -> list[Execution]:
     return list(found.values())
 
 
-def _aliased(store: Store) -> set[str]:
-    """Ids of the runs that made a model which has an alias."""
-    client = store.client
-    return {
-        client.get_model_version(model.name, version).run_id or ""
-        for model in client.search_registered_models(max_results=1000)
-        for version in model.aliases.values()
-    }
-
-
 def old(store: Store, found: list[Execution], before: int, in_use: Iterable[str]) -> Old:
     """Which executions ended before a time and may go.
 
     found: as `executions` gives them. before: milliseconds since 1970. in_use: MD5 of files that are in the
-    workspace, a branch, a tag or a kept experiment: who wrote one is kept.
+    workspace, a branch, a tag or a kept experiment: who wrote one is kept. Raises UserError.
     """
     in_use = set(in_use)
     for execution in found:
@@ -111,9 +94,10 @@ def old(store: Store, found: list[Execution], before: int, in_use: Iterable[str]
         if not execution.why and any(run.info.run_id in named for run in execution.runs):
             execution.why = "made results that a kept run used"
     aged = [execution for execution in found if execution.ended < before]
-    client = store.client
-    gone = client.search_experiments(view_type=ViewType.DELETED_ONLY)
-    deleted = client.search_runs([store.experiment], run_view_type=ViewType.DELETED_ONLY, max_results=50_000)
+    client, view = store.client, ViewType.DELETED_ONLY
+    with asking(f"read {store.uri}"):
+        gone = client.search_experiments(view_type=view)
+        deleted = client.search_runs([store.experiment], run_view_type=view, max_results=50_000)
     return Old(
         [execution for execution in aged if not execution.why],
         Counter(execution.why for execution in aged if execution.why),
@@ -128,7 +112,7 @@ def remove(store: Store, what: Old) -> str:
     Killed half-way, it is completed by the next removal. Raises UserError.
     """
     client = store.client
-    try:
+    with asking(f"remove runs of {store.uri}"):
         for execution in what.executions:
             # The parent last: a removal that was killed finds its children again.
             for run in sorted(execution.runs, key=lambda run: PARENT not in run.data.tags):
@@ -138,8 +122,6 @@ def remove(store: Store, what: Old) -> str:
                 for model in client.search_logged_models([store.experiment], f"source_run_id = '{mine}'"):
                     client.delete_logged_model(model.model_id)
                 client.delete_run(mine)
-    except MlflowException as error:
-        raise UserError(f"MLflow cannot remove runs of {store.uri}: {address.line(error)}") from None
     ids = [*what.deleted, *(run.info.run_id for execution in what.executions for run in execution.runs)]
     if store.uri.startswith("http"):
         return (
@@ -154,19 +136,16 @@ def remove(store: Store, what: Old) -> str:
     return ""
 
 
-def close(store: Store, sweep: str) -> int:
+def close(store: Store, sweep: str, commit: str) -> int:
     """Closes the runs of a sweep that nobody ends any more as KILLED; returns how many. Raises UserError.
 
-    An attempt whose machine died left them. To be called when no trial of the sweep runs.
+    commit: that the sweep was started from, because somebody else's may have the same name. An attempt whose
+    machine died left them. To be called when no trial of the sweep runs.
     """
-    client, closed = store.client, 0
-    try:
-        parents = store.runs(f"tags.sweep = '{sweep}'")
-        for run in {r.info.run_id: r for p in parents for r in [*store.children(p.info.run_id), p]}.values():
-            if run.info.status == "RUNNING":
-                client.set_tag(run.info.run_id, "error", "this attempt died with its machine or process")
-                client.set_terminated(run.info.run_id, "KILLED")
-                closed += 1
-    except MlflowException as error:
-        raise UserError(f"MLflow cannot close runs of {store.uri}: {address.line(error)}") from None
-    return closed
+    of_sweep = f"tags.sweep = '{sweep}' AND tags.`git.commit` = '{commit}'"
+    with asking(f"close runs of {store.uri}"):
+        left = store.runs(f"{of_sweep} AND attributes.status = 'RUNNING'")
+        for run in left:
+            store.client.set_tag(run.info.run_id, "error", "this attempt died with its machine or process")
+            store.client.set_terminated(run.info.run_id, "KILLED")
+    return len(left)

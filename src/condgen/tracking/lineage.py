@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from condgen.base import files, pipeline
+from condgen.base import files, params, pipeline
 from condgen.base.errors import UserError
 from condgen.tracking import provenance
-from condgen.tracking.address import line
 from condgen.tracking.provenance import READ, WROTE
-from condgen.tracking.store import Store
+from condgen.tracking.store import Store, asking
 
 RESULTS = "metrics/evaluate.json"  # among the artifacts of a run of evaluate
 
@@ -38,7 +36,7 @@ def measured(store: Store, model: str, md5: str) -> tuple[dict[str, str], dict[s
     UserError if the store fails.
     """
     path, samples = f"data/models/{model}/model.safetensors", f"data/samples/{model}.npz"
-    try:
+    with asking(f"tell who measured this {model}"):
         trained = maker(store, path, md5)
         drawn = _latest(store, READ, path, md5, "sample")
         drawn_md5 = drawn and _hashes(drawn, WROTE).get(samples)
@@ -48,8 +46,6 @@ def measured(store: Store, model: str, md5: str) -> tuple[dict[str, str], dict[s
         with tempfile.TemporaryDirectory() as folder:
             file = store.client.download_artifacts(judged.info.run_id, RESULTS, folder)
             results = files.read_json(file)
-    except MlflowException as error:
-        raise UserError(f"MLflow cannot tell who measured this {model}: {line(error)}") from None
     return (dict(trained.data.params) if trained else {}), results
 
 
@@ -61,13 +57,11 @@ def trace(store: Store, what: str) -> str:
     fails.
     """
     path, told = Path(what), set[str]()
-    try:
+    with asking(f"trace {what}"):
         if not os.path.exists(what):  # unlike pathlib's, not surprised by any name
             return "\n".join(_run(store, what, told))
         found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         return "\n\n".join("\n".join(_file(store, file, told)) for file in found)
-    except MlflowException as error:
-        raise UserError(f"MLflow cannot trace {what}: {line(error)}") from None
 
 
 def _file(store: Store, path: Path, told: set[str]) -> Iterator[str]:
@@ -78,10 +72,7 @@ def _file(store: Store, path: Path, told: set[str]) -> Iterator[str]:
     yield f"{path}  (MD5 {md5})"
     if not made and not used:
         raise UserError(f"{path} has MD5 {md5}, which no run in this store wrote or read")
-    if made:
-        yield from _made(store, made[0], "  ", told)
-    else:
-        yield "  made by a run that is not in this store"
+    yield from _made(store, next(iter(made), None), "  ", told)
     for run in used:
         yield f"  used by {run.info.run_name}  {store.page(run.info.run_id)}"
 
@@ -101,8 +92,11 @@ def _hashes(run: Run, prefixes: tuple[str, ...]) -> dict[str, str]:
     return {k.removeprefix(start): md5 for start in prefixes for k, md5 in tags if k.startswith(start)}
 
 
-def _made(store: Store, run: Run, indent: str, told: set[str]) -> Iterator[str]:
+def _made(store: Store, run: Run | None, indent: str, told: set[str]) -> Iterator[str]:
     """A run and, indented, the runs that made what it read. told: the IDs of those that were described."""
+    if run is None:
+        yield f"{indent}made by a run that is not in this store"
+        return
     if run.info.run_id in told:
         yield f"{indent}made by {run.info.run_name}, see above"
         return
@@ -149,15 +143,15 @@ def _run(store: Store, what: str, told: set[str]) -> Iterator[str]:
 
 def _experiment(store: Store, name: str, told: set[str]) -> Iterator[str]:
     """A DVC experiment without a run, because DVC had all its results: who made them, by its dvc.lock."""
-    outs = provenance.experiment(name)
-    if outs is None:
+    newest = next((found for found in provenance.experiments() if found.name == name), None)
+    if newest is None:
         raise UserError(f"{name} is neither a file nor the id or name of a run, nor a DVC experiment")
     yield f"{name}, a DVC experiment all of whose stages came from the cache"
-    for stage, wrote in outs.items():
-        runs = (maker(store, path, md5) for path, md5 in wrote.items())
-        found = next(filter(None, runs), None)
+    lock = params.parse(provenance.git("show", f"{newest.ref}:./dvc.lock", cwd=pipeline.root()), "dvc.lock")
+    for stage, spec in lock.get("stages", {}).items():
+        outs = (
+            out for out in spec.get("outs", []) if not out["md5"].endswith(".dir")
+        )  # one for all its files
+        runs = (maker(store, out["path"], out["md5"]) for out in outs)
         yield f"  {stage}"
-        if found is None:
-            yield "    made by a run that is not in this store"
-        else:
-            yield from _made(store, found, "    ", told)
+        yield from _made(store, next(filter(None, runs), None), "    ", told)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -14,7 +15,9 @@ from condgen.base import params, pipeline, process
 from condgen.base.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/[^/]+")
+EXPERIMENT = re.compile(
+    r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38,62}/[^/]+"
+)  # DVC has references of its own beside
 MOST = 5000  # characters; MLflow takes 8000 in a tag
 # How a stage's tags with MD5s begin; a path follows. First as they are written: hidden, because MLflow's UI
 # shows no tags that begin with "mlflow.". Then as older runs have them.
@@ -24,15 +27,15 @@ WROTE = ("mlflow.condgen.wrote/", "wrote/")
 
 def tags() -> dict[str, str]:
     """Which execution, experiment, commit and changes a run belongs to, as tags."""
-    status = _git("status", "--porcelain", "--", ".", ":!data", ":!dvc.lock")
+    status = git("status", "--porcelain", "--", ".", ":!data", ":!dvc.lock")
     changed = [line[2:].strip() for line in status.splitlines()]
-    baseline = os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD") or "none"
+    baseline = os.environ.get("DVC_EXP_BASELINE_REV") or git("rev-parse", "HEAD") or "none"
     found = {
         "execution": process.execution(),
         "changed": _changed_params(baseline),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "sweep": os.environ.get("CONDGEN_SWEEP", ""),
-        "git.branch": _git("symbolic-ref", "--short", "HEAD"),  # none in an experiment: HEAD is detached
+        "git.branch": git("symbolic-ref", "--short", "HEAD"),  # none in an experiment: HEAD is detached
         "git.changed": ", ".join(changed)[:MOST],
         "git.commit": baseline,
         "git.dirty": "true" if changed else "false",
@@ -69,37 +72,40 @@ def name(tags: Mapping[str, str]) -> str:
     return tags.get("dvc.experiment") or f"{tags.get('git.branch', 'HEAD')}@{tags['git.commit'][:7]}"
 
 
-def experiment(name: str) -> dict[str, dict[str, str]] | None:
-    """Stage -> file that it wrote -> MD5, of a DVC experiment; None if there is no such experiment.
+class Experiment(NamedTuple):
+    """A DVC experiment: its reference, its name, the time of its commit in seconds since 1970."""
 
-    From its dvc.lock, and so without the files in its folders, of which it has only one MD5 for all.
-    """
-    root = str(pipeline.root())
-    refs = _git("-C", root, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/exps/")
-    # refs/exps/<commit, cut after two characters>/<name>
-    found = next((r for r in refs.splitlines() if EXPERIMENT.fullmatch(r) and r.endswith(f"/{name}")), None)
-    if found is None:
-        return None
-    stages = params.parse(_git("-C", root, "show", f"{found}:./dvc.lock"), "dvc.lock").get("stages", {})
-    return {
-        stage: {out["path"]: out["md5"] for out in spec.get("outs", []) if not out["md5"].endswith(".dir")}
-        for stage, spec in stages.items()
-    }
+    ref: str
+    name: str
+    at: int
+
+
+def experiments() -> list[Experiment]:
+    """Those of this repository, the newest first."""
+    words = [
+        "for-each-ref",
+        "--sort=-committerdate",
+        "--format=%(refname) %(committerdate:unix)",
+        "refs/exps",
+    ]
+    each = [line.rpartition(" ") for line in git(*words, cwd=pipeline.root()).splitlines()]
+    return [Experiment(ref, Path(ref).name, int(at)) for ref, _, at in each if EXPERIMENT.fullmatch(ref)]
 
 
 def _changed_params(baseline: str) -> str:
     """Parameters that differ from the commit: 'cgan.lr=0.0002, seed=1', or 'nothing'."""
     try:
-        committed = params.dotted(params.parse(_git("show", f"{baseline}:./{params.PATH}"), params.PATH))
+        committed = params.dotted(params.parse(git("show", f"{baseline}:./{params.PATH}"), params.PATH))
     except UserError:
         return "unknown"
     changed = [f"{key}={value}" for key, value in params.flat().items() if committed.get(key) != value]
     return ", ".join(changed)[:MOST] or "nothing"
 
 
-def _git(*words: str) -> str:
+def git(*words: str, cwd: Path | None = None) -> str:
+    """What git prints; nothing if it fails."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, timeout=300, check=False)
+        done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace").rstrip() if done.returncode == 0 else ""

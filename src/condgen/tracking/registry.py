@@ -5,6 +5,7 @@ MLflow resolves the alias `latest` by itself (it may not be set); `champion` is 
 
 import atexit
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
@@ -132,10 +134,11 @@ def report(model: str) -> Path:
     model: an address as `fetch` takes, or `runs:/ID` of any run. Raises UserError where there is none.
     """
     uri = address.readable()
+    mlflow.set_tracking_uri(uri)  # Model.load has no parameter for it
     try:
-        client = MlflowClient(uri, uri)
-        run = client.get_run(_run(client, model))
-        parent = run.data.tags.get("mlflow.parentRunId", run.info.run_id)
+        client, of_run = MlflowClient(uri, uri), re.fullmatch("runs:/([^/]+).*", model)
+        run = of_run[1] if of_run else str(Model.load(model).run_id)
+        parent = client.get_run(run).data.tags.get("mlflow.parentRunId", run)
         if all(artifact.path != REPORT for artifact in client.list_artifacts(parent)):
             raise UserError(f"the run that made {model} has no report: its pipeline did not come to it")
     except UserError:
@@ -143,22 +146,6 @@ def report(model: str) -> Path:
     except Exception as error:
         raise UserError(f"{model} cannot be found in {uri}: {address.line(error)}") from None
     return _download(f"runs:/{parent}/{REPORT}")
-
-
-def _run(client: MlflowClient, model: str) -> str:
-    """The ID of the run that made a model."""
-    kind, _, rest = model.partition(":/")
-    name, _, version = rest.strip("/").partition("/")
-    name, _, alias = name.partition("@")
-    if kind == "runs":
-        return name
-    if alias or version == "latest":
-        found = client.get_model_version_by_alias(name, alias or version)
-    elif version:
-        found = client.get_model_version(name, version)
-    else:
-        return str(client.get_logged_model(name).source_run_id)
-    return str(found.run_id)
 
 
 def _download(artifact: str) -> Path:

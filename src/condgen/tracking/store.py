@@ -2,6 +2,8 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,6 +100,15 @@ def _empty(path: Path) -> bool:
     return not path.exists() or (path.is_file() and not path.stat().st_size)
 
 
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Raises UserError, "MLflow cannot ...", where the store fails."""
+    try:
+        yield
+    except MlflowException as error:
+        raise UserError(f"MLflow cannot {what}: {address.line(error)}") from None
+
+
 def existing() -> Store:
     """The store that stages log to, for reading. Raises UserError where there is none."""
     uri, name = address.readable(), address.experiment()
@@ -121,8 +132,6 @@ def finished(store: Store) -> DataFrame:
     """
     mlflow.set_tracking_uri(store.uri)
     query = "tags.stage = 'pipeline' AND attributes.status = 'FINISHED'"
-    try:
+    with asking(f"read {store.uri}"):
         runs = mlflow.search_runs([store.experiment], query, order_by=["attributes.start_time ASC"])
-    except MlflowException as error:
-        raise UserError(f"MLflow cannot read {store.uri}: {address.line(error)}") from None
     return runs[runs.filter(regex=MEASURED).notna().any(axis=1)]
