@@ -295,7 +295,7 @@ def recipe(arguments: argparse.Namespace) -> None:
     from condgen.experiments import recipes
 
     extra = recipes.given(arguments.set)
-    end = "".join(f"-{key}-{value}" for key, value in extra.items())
+    end = "".join(f"-{key}-{value}" for key, value in extra.items()).replace("/", "-")  # DVC refuses a slash
     if arguments.name != recipes.LADDER:
         recipes.run(arguments.name + end, recipes.read(arguments.name) | extra, "--temp")
         return

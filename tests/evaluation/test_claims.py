@@ -63,7 +63,7 @@ def test_a_verdict_says_which_kind_of_measure_disagrees():
 def test_diversity_is_judged_in_features_and_in_a_space_that_nobody_trained():
     for claim in claims.CLAIMS[1:3]:
         spaces = {c.space for c in claim.comparisons}
-        assert spaces == {"features", "another classifier's features", "pixels"}
+        assert spaces == {"the classifier's features", "a second classifier's features", "pixels"}
 
 
 def test_a_metric_serves_one_claim_of_the_two_models():

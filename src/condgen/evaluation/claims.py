@@ -61,9 +61,9 @@ CLAIMS = (
         "it covers fewer real images than other real images do, and its pictures of a class are more alike, "
         "in the features of two classifiers and in pixels, which nobody trained",
         (
-            Comparison("coverage", "cvae", "real", "features"),
-            Comparison("pairwise_distance", "cvae", "real", "features"),
-            Comparison("coverage_second", "cvae", "real", "another classifier's features"),
+            Comparison("coverage", "cvae", "real", "the classifier's features"),
+            Comparison("pairwise_distance", "cvae", "real", "the classifier's features"),
+            Comparison("coverage_second", "cvae", "real", "a second classifier's features"),
             Comparison("coverage_pixels", "cvae", "real", "pixels"),
             Comparison("pairwise_ssim_interior", "real", "cvae", "pixels"),
         ),
@@ -73,9 +73,9 @@ CLAIMS = (
         "it covers more real images than the CVAE does, and its pictures of a class are less alike, both in "
         "the features of two classifiers and in pixels, which nobody trained",
         (
-            Comparison("coverage", "cvae", "cgan", "features"),
-            Comparison("pairwise_distance", "cvae", "cgan", "features"),
-            Comparison("coverage_second", "cvae", "cgan", "another classifier's features"),
+            Comparison("coverage", "cvae", "cgan", "the classifier's features"),
+            Comparison("pairwise_distance", "cvae", "cgan", "the classifier's features"),
+            Comparison("coverage_second", "cvae", "cgan", "a second classifier's features"),
             Comparison("coverage_pixels", "cvae", "cgan", "pixels"),
             Comparison("pairwise_ssim_interior", "cgan", "cvae", "pixels"),
         ),
