@@ -134,9 +134,10 @@ def test_a_second_trial_with_the_same_values_waits_for_the_first(repository, tmp
 
     def run_first():  # in a thread, as Ray has it in a process
         first = trial.Trial(home, "lr-1", {}, tmp_path / "here/lr-1")
+        (first.clone / "mine").touch()
         held.set()
         time.sleep(0.5)
-        ended.append(first.clone.exists())
+        ended.append((first.clone / "mine").exists())
         first.stop("")
 
     thread = threading.Thread(target=run_first)
