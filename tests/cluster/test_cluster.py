@@ -63,9 +63,14 @@ def calm(team):
     return found
 
 
-def running_trials(host):
-    """Clones of trials on a host whose stages are running."""
-    return list(host.folder.rglob("clone/dvc.yaml"))
+def running_trials(host, sweep):
+    """Clones of a sweep's trials on a host whose stages are running."""
+    walked = os.walk(host.folder / "ray")  # which passes over what is deleted meanwhile, as rglob does not
+    return [
+        Path(at)
+        for at, _, files in walked
+        if at.endswith("/clone") and f"/{sweep}/" in at and "dvc.yaml" in files
+    ]
 
 
 def forget(team):
@@ -74,9 +79,9 @@ def forget(team):
         shutil.rmtree(host.folder / "home/.cache/condgen/dvc/runs", ignore_errors=True)
 
 
-def in_training(host):
+def in_training(host, sweep):
     """Clones of trials on a host that have stored an epoch of a training that goes on."""
-    return [path for path in running_trials(host) if list((path.parent / "resume").glob("train_*"))]
+    return [clone for clone in running_trials(host, sweep) if list((clone / "resume").glob("train_*"))]
 
 
 def logs(host):
@@ -121,7 +126,7 @@ def test_a_worker_host_that_dies_changes_nothing(team, calm):
     forget(team)
     before = logs(team.w2).count("resumes after epoch")
     process = team.sweep("storm")
-    until(lambda: in_training(team.w1), 240)
+    until(lambda: in_training(team.w1, "storm"), 240)
     team.w1.down()
     try:
         found = team.ended("storm", process)
@@ -145,14 +150,15 @@ def test_a_worker_host_that_dies_changes_nothing(team, calm):
 def test_servers_that_are_down_for_a_while_and_a_killed_trial_change_nothing(team, calm):
     forget(team)
     process = team.sweep("outage")
-    until(lambda: running_trials(team.w1) or running_trials(team.w2), 240)
+    until(lambda: running_trials(team.w1, "outage") or running_trials(team.w2, "outage"), 240)
     for name in ("mlflow", "git"):
         team.stop(name)
-    busy = team.w1 if running_trials(team.w1) else team.w2
-    assert "killed" in busy.run("bash", "-c", "pkill -9 -f '[r]ay::Actor' && echo killed", check=False)
+    busy = team.w1 if running_trials(team.w1, "outage") else team.w2
+    killed = busy.run("bash", "-c", "pkill -9 -f '[r]ay::.*Trainable' && echo killed", check=False)
     time.sleep(30)
     for name in ("git", "mlflow"):
         team.serve(name)
+    assert "killed" in killed
     found = team.ended("outage", process)
     assert found == {trial: calm[trial] for trial in found}
     assert len(found) == 2
@@ -162,7 +168,7 @@ def test_servers_that_are_down_for_a_while_and_a_killed_trial_change_nothing(tea
 def test_a_head_that_restarts_is_resumed(team, calm):
     forget(team)
     process = team.sweep("again")
-    until(lambda: running_trials(team.w1) or running_trials(team.w2), 240)
+    until(lambda: running_trials(team.w1, "again") or running_trials(team.w2, "again"), 240)
     for host in (team.head, team.w1, team.w2):
         host.down()
     process.wait(60)
