@@ -1,6 +1,7 @@
 """What a sweep tries follows from its file, and a mistake in it is one line before anything runs."""
 
 import math
+import os
 import random
 import shutil
 
@@ -210,3 +211,13 @@ def test_a_trial_that_no_machine_has_room_for_is_an_error_and_does_not_wait():
     search._room(nodes, {"CPU": 2, "GPU": 1})
     with pytest.raises(UserError, match=r"takes 4 CPU .* but the machines have: 1 CPU; 2 CPU"):
         search._room(nodes, {"CPU": 4})
+
+
+def test_ray_does_not_get_the_login_of_the_store_to_send_it_on(monkeypatch):
+    sent = pytest.importorskip("ray.tune.execution.class_cache").ENV_VARS_TO_PROPAGATE
+    for name in sent:
+        monkeypatch.setenv(name, "hidden")
+    with search.without_logins():
+        left = [name for name in sent if name in os.environ]
+        assert not [name for name in left if "KEY" in name or "TOKEN" in name]
+    assert all(os.environ[name] == "hidden" for name in sent)

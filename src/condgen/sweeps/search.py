@@ -4,7 +4,8 @@ import logging
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from condgen.tracking import address
 
 STATES = ".dvc/tmp/sweeps"  # what Ray keeps of a sweep, to go on with it
 ATTEMPTS = 3  # of a trial whose machine or process dies
+LOGINS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 EXTRA = "pip install -c constraints.txt -e '.[sweep]'"
 
 
@@ -132,7 +134,8 @@ def run(
                     verbose=0,
                 ),
             )
-        results: Any = tuner.fit()
+        with without_logins():
+            results: Any = tuner.fit()
         if any(not (result.error or (result.metrics or {}).get("done")) for result in results):
             raise UserError("the sweep was stopped: --resume goes on with it")
         ended = _ended(results, of, sweep)
@@ -140,6 +143,19 @@ def run(
         ray.shutdown()
     _close(of, say)
     return ended
+
+
+@contextmanager
+def without_logins() -> Iterator[None]:
+    """Hides the store's login: Ray Tune would send it to all machines, whose agents write it into their logs.
+
+    Each machine has its own. (ENV_VARS_TO_PROPAGATE in ray/tune/execution/class_cache.py)
+    """
+    hidden = {name: os.environ.pop(name) for name in LOGINS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _room(nodes: list[dict[str, Any]], needs: dict[str, float]) -> None:
