@@ -4,9 +4,9 @@
 # make test-kill   a pipeline that is killed two dozen times
 # make test-cluster   a sweep over hosts in network namespaces (root, iproute2, PostgreSQL)
 # make test-attack   hostile input, leaks, broken stores: the quick ones are in make test, too
-# make seeds   train both models with five seeds
+# make seeds, best-seeds   train both models with five seeds, as in the article and at their best
 # make best    each model at its best (experiment best)      make ladder   what each idea on the way there bought
-# make bench, bench-overhead   speed and memory         make docs   update the tables of the pages
+# make bench, bench-overhead, bench-scale   speed and memory         make docs   update the tables of the pages
 # make weights   the trained weights that the package brings
 # make audit   known vulnerabilities of the pinned packages
 PYTHON ?= python3
@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full seeds best ladder test test-slow test-kill test-attack bench bench-overhead ui lint audit clean setup constraints docs weights test-cluster
+.PHONY: repro full seeds best best-seeds ladder test test-slow test-kill test-attack bench bench-overhead bench-scale ui lint audit clean setup constraints docs weights test-cluster
 
 repro: setup
 	dvc repro
@@ -27,7 +27,7 @@ full: setup
 	dvc repro --force --single-item download
 	dvc repro
 
-# Trains both models with five seeds, one after another (half an hour). Run `make docs` afterwards.
+# Trains both models with five seeds, one after another (three quarters of an hour). Run `make docs` afterwards.
 seeds: setup
 	dvc exp run --queue -S seed=0,1,2,3,4
 	dvc exp run --run-all
@@ -37,6 +37,11 @@ seeds: setup
 # Each model at its best (recipes/best.yaml), as the DVC experiment `best`, beside the workspace.
 best: setup
 	python -m condgen recipe best
+
+# The same with five seeds, one after another: the experiments best-seed-0 to best-seed-4.
+best-seeds: setup
+	for seed in 0 1 2 3 4; do python -m condgen recipe best -S seed=$$seed || exit 1; done
+	python tests/update_seeds.py
 
 # Every rung of recipes/ladder.yaml, one after another; then the table and its picture.
 ladder: setup
@@ -65,6 +70,11 @@ test-kill: setup
 test-cluster: setup
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[s3,server]"
 	python -m pytest -m cluster -s
+
+# What a trial takes, the more experiments there are; as make test-cluster, on a machine that does nothing else.
+bench-scale: setup
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[s3,server]"
+	PYTHONPATH=tests python tests/cluster/scale.py
 
 test-attack: setup
 	python -m pytest -m attack

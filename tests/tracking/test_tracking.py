@@ -157,6 +157,20 @@ def test_of_a_finished_pipeline_run_there_are_parameters_metrics_code_and_data(p
     assert re.fullmatch("[0-9a-f]{8}", run["tags.code"])
 
 
+def test_finished_runs_are_read_page_by_page_and_none_is_lost(tmp_path, monkeypatch):
+    """A server takes longer for 10,000 at once than it may."""
+    monkeypatch.setattr(store, "PAGE", 2)
+    opened = store.connect(f"sqlite:///{tmp_path}/mlflow.db", "condgen")
+    assert store.finished(opened).empty
+    for i in range(5):
+        run = opened.client.create_run(opened.experiment, 1 + i, {"stage": "pipeline"}, f"run {i}").info.run_id
+        opened.client.log_metric(run, "cgan.recall", i)
+        opened.client.set_terminated(run, "FINISHED" if i != 3 else "FAILED")
+    runs = store.finished(opened)
+    assert list(runs["tags.mlflow.runName"]) == ["run 0", "run 1", "run 2", "run 4"], "the oldest first"
+    assert list(runs["metrics.cgan.recall"]) == [0, 1, 2, 4]
+
+
 def steps(client, run):
     names = [a.path for a in client.list_artifacts(run.info.run_id, "images") if a.path.endswith(".png")]
     return sorted({int(re.search(r"\Wstep\W(\d+)", name)[1]) for name in names})

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -19,6 +18,7 @@ from condgen.base.pipeline import root
 from condgen.tracking import address, location, views
 from condgen.tracking.address import SQLITE
 
+PAGE = 500  # runs in one answer of the server
 # Columns of metrics, but for times: a run of a training stage alone has nothing else.
 MEASURED = r"^metrics\.(?!.*_(seconds|per_second)$)"
 
@@ -128,10 +128,24 @@ def existing() -> Store:
 def finished(store: Store) -> DataFrame:
     """Finished, measured pipeline runs, the oldest first; columns as `mlflow.search_runs` names them.
 
-    Raises UserError where the store fails.
+    Page by page, because a server needs longer for 10,000 runs at once, as that asks for, than its answer may
+    take. Raises UserError where the store fails.
     """
-    mlflow.set_tracking_uri(store.uri)
-    query = "tags.stage = 'pipeline' AND attributes.status = 'FINISHED'"
+    query, order = "tags.stage = 'pipeline' AND attributes.status = 'FINISHED'", ["attributes.start_time ASC"]
+    found: list[Run] = []
+    token: str | None = None
     with asking(f"read {store.uri}"):
-        runs = mlflow.search_runs([store.experiment], query, order_by=["attributes.start_time ASC"])
+        while token != "":
+            page = store.client.search_runs(
+                [store.experiment], query, max_results=PAGE, order_by=order, page_token=token
+            )
+            found, token = found + page, page.token or ""
+    rows = [
+        {"start_time": run.info.start_time}
+        | {f"metrics.{key}": value for key, value in run.data.metrics.items()}
+        | {f"params.{key}": value for key, value in run.data.params.items()}
+        | {f"tags.{key}": value for key, value in run.data.tags.items()}
+        for run in found
+    ]
+    runs = DataFrame(rows, columns=None if rows else ["start_time"])
     return runs[runs.filter(regex=MEASURED).notna().any(axis=1)]
