@@ -163,7 +163,9 @@ def test_finished_runs_are_read_page_by_page_and_none_is_lost(tmp_path, monkeypa
     opened = store.connect(f"sqlite:///{tmp_path}/mlflow.db", "condgen")
     assert store.finished(opened).empty
     for i in range(5):
-        run = opened.client.create_run(opened.experiment, 1 + i, {"stage": "pipeline"}, f"run {i}").info.run_id
+        run = opened.client.create_run(
+            opened.experiment, 1 + i, {"stage": "pipeline"}, f"run {i}"
+        ).info.run_id
         opened.client.log_metric(run, "cgan.recall", i)
         opened.client.set_terminated(run, "FINISHED" if i != 3 else "FAILED")
     runs = store.finished(opened)
