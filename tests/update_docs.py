@@ -21,6 +21,7 @@ from condgen.reporting import figures, report
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = ROOT / "docs/seeds.csv"
+BEST_SEEDS = ROOT / "docs/best_seeds.csv"
 COPIES = {
     "data/metrics/evaluate.json": "docs/results/evaluate.json",
     "data/plots/sample/article_table.png": "docs/article_table.png",
@@ -44,6 +45,8 @@ def blocks(root: Path = ROOT) -> dict[str, dict[str, str]]:
     )
     speed = json.loads((root / "tests/benchmarks/latest.json").read_text(encoding="utf-8"))
     seeds = read_seeds(root / "docs/seeds.csv")
+    path = root / "docs/best_seeds.csv"
+    best_seeds = read_seeds(path) if path.exists() else None
     numbers, at_best = (
         "\n\n".join([report.metrics_markdown(r), report.caption(r), report.likelihood_markdown(r)])
         for r in (results, best)
@@ -51,14 +54,16 @@ def blocks(root: Path = ROOT) -> dict[str, dict[str, str]]:
     return {
         "README.md": {
             "answer": answer_markdown(results, best),
-            "verdicts": verdicts_markdown(results, best, seeds),
+            "verdicts": verdicts_markdown(results, best, seeds, best_seeds),
         },
         "docs/results.md": {
             "claims": report.claims_markdown(results),
             "seeds": seeds_markdown(seeds),
             "numbers": numbers,
+            "best_seeds": seeds_markdown(best_seeds) if best_seeds else "",
             "best_claims": report.claims_markdown(best),
             "best_numbers": at_best,
+            "ladder": ladder_markdown(root / "docs/ladder.csv"),
         },
         "docs/speed.md": {"speed": speed_markdown(speed)},
     }
@@ -88,18 +93,35 @@ def answer_markdown(results: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def verdicts_markdown(results: Mapping[str, Any], best: Mapping[str, Any], seeds: pooling.Row) -> str:
-    """One row per claim for the README: as in the article, over seeds, and each model at its best.
+def verdicts_markdown(
+    results: Mapping[str, Any],
+    best: Mapping[str, Any],
+    seeds: pooling.Row,
+    best_seeds: pooling.Row | None,
+) -> str:
+    """One row per claim for the README: as in the article, and each model at its best, over seeds.
 
     What the runs of the seeds lack is judged by the one run.
     """
-    heads = f"| The article says | As in the article, {len(seeds.seeds)} seeds | Each at its best, one run |"
-    lines = [heads, "|---|---|---|"]
-    for several, one, again in zip(replication.judge(seeds), results["claims"], best["claims"], strict=True):
-        lacking = several["reason"] == "not all was measured"
-        cell = f"{verdict_cell(one)} (one run)" if lacking else verdict_cell(several)
-        lines.append(f"| {one['claim']} | {cell} | {verdict_cell(again)} |")
+    columns = [_judged(results, seeds), _judged(best, best_seeds)]
+    heads = [f"{len(row.seeds)} seeds" if row else "one run" for row in (seeds, best_seeds)]
+    lines = [f"| The article says | As in the article, {heads[0]} | Each at its best, {heads[1]} |"]
+    lines.append("|---|---|---|")
+    for claim, *cells in zip([judged["claim"] for judged in results["claims"]], *columns, strict=True):
+        lines.append(f"| {claim} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _judged(one_run: Mapping[str, Any], seeds: pooling.Row | None) -> list[str]:
+    """A cell for each claim."""
+    if seeds is None:
+        return [verdict_cell(judged) for judged in one_run["claims"]]
+    return [
+        f"{verdict_cell(one)} (one run)"
+        if several["reason"] == "not all was measured"
+        else verdict_cell(several)
+        for several, one in zip(replication.judge(seeds), one_run["claims"], strict=True)
+    ]
 
 
 def seeds_markdown(row: pooling.Row) -> str:
@@ -130,12 +152,43 @@ def _mean_and_spread(row: pooling.Row, key: str, metric: catalog.Metric) -> str:
     return " ± ".join(f"{number * metric.scale:.{metric.digits}f}" for number in row.values[key])
 
 
+LADDER_COLUMNS = {
+    # heading -> (a metric of a rung, what it is multiplied by, digits)
+    "class accuracy (%) ↑": ("class_accuracy", 100, 1),
+    "Fréchet distance ↓": ("frechet_distance", 1, 2),
+    "precision (%) ↑": ("precision", 100, 1),
+    "recall (%) ↑": ("recall", 100, 1),
+    "coverage (%) ↑": ("coverage", 100, 1),
+    "sharpness → 1": ("sharpness", 1, 2),
+    "GAN-train (%) ↑": ("gan_train", 100, 1),
+    "training (min)": ("train_seconds", 1 / 60, 1),
+}
+
+
+def ladder_markdown(path: Path) -> str:
+    """A table for each model: a row for each rung of the ladder, as `make ladder` wrote them."""
+    rungs = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    tables = []
+    for model in dict.fromkeys(rung["model"] for rung in rungs):
+        lines = [f"| {figures.NAMES[model]} | {' | '.join(LADDER_COLUMNS)} |"]
+        lines.append("|---|" + "---:|" * len(LADDER_COLUMNS))
+        for rung in (rung for rung in rungs if rung["model"] == model):
+            cells = [
+                f"{float(rung[metric]) * scale:.{digits}f}" if rung[metric] else "–"
+                for metric, scale, digits in LADDER_COLUMNS.values()
+            ]
+            idea = rung["idea"].replace("|", "\\|")  # it would end the cell
+            lines.append(f"| {rung['rung']}: {idea} | {' | '.join(cells)} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
 SPEED_COLUMNS = {
     # heading -> (name, a training's numbers, its memory) -> cell
     "training": lambda name, row, memory: name,
     "usual loop, images/s": lambda name, row, memory: f"{row['usual_images_per_second']:,.0f}",
     "condgen, images/s": lambda name, row, memory: f"{row['images_per_second']:,.0f}",
-    "times": lambda name, row, memory: f"{row['ratio']:.1f}",
+    "speed-up": lambda name, row, memory: f"{row['ratio']:.1f}",
     "matmul limit, images/s": lambda name, row, memory: (
         f"{row['sgemm_images_per_second']:,.0f} ({row['sgemm_gflops']:.0f} GFLOP/s)"
     ),
