@@ -44,9 +44,8 @@ def measured(
 ) -> list[Climbed]:
     """Every rung, from the runs whose parameters of that model, and of what measures it, are the rung's.
 
-    extra: parameters that were set in all of them, whatever the rung says.
-    The other model's parameters do not matter. Only runs with the latest one's code and data count. A rung
-    without a run has no values.
+    extra: parameters that were set in all of them, whatever the rung says. The other model's parameters do
+    not matter. Only runs with the latest one's code and data count. A rung without a run has no values.
     """
     others = {f"{section}." for section in ladder}
     found = []

@@ -8,7 +8,8 @@ from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
 from condgen.sweeps import plan, search
-from condgen.sweeps.trial import Failed, Home
+from condgen.sweeps.plan import Failed
+from condgen.sweeps.trial import Home
 
 POLL_SECONDS = 0.5
 

@@ -23,12 +23,11 @@ from filelock import FileLock
 
 from condgen.base.errors import UserError, without_secrets
 from condgen.base.params import as_text
-from condgen.sweeps.plan import Failed
+from condgen.sweeps.plan import RESULTS, Failed
 from condgen.tracking import journal
 
 T = TypeVar("T")
 DAY = 86400  # seconds
-RESULTS = "data/metrics/evaluate.json"
 STATES_DAYS = 7  # after which the states of a cluster's trial that nobody went on with are deleted
 OUTSIDE = re.compile(r"exited with (-9|137)\b")  # DVC says so of a stage that the system killed, for memory
 RESUME = "resume"  # training.checkpoint.FOLDER, which is not imported because it needs PyTorch

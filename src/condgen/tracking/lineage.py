@@ -149,9 +149,8 @@ def _experiment(store: Store, name: str, told: set[str]) -> Iterator[str]:
     yield f"{name}, a DVC experiment all of whose stages came from the cache"
     lock = params.parse(provenance.git("show", f"{newest.ref}:./dvc.lock", cwd=pipeline.root()), "dvc.lock")
     for stage, spec in lock.get("stages", {}).items():
-        outs = (
-            out for out in spec.get("outs", []) if not out["md5"].endswith(".dir")
-        )  # one for all its files
+        # Of a folder it has one MD5 for all files.
+        outs = (out for out in spec.get("outs", []) if not out["md5"].endswith(".dir"))
         runs = (maker(store, out["path"], out["md5"]) for out in outs)
         yield f"  {stage}"
         yield from _made(store, next(filter(None, runs), None), "    ", told)

@@ -15,9 +15,8 @@ from condgen.base import params, pipeline, process
 from condgen.base.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-EXPERIMENT = re.compile(
-    r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38,62}/[^/]+"
-)  # DVC has references of its own beside
+# DVC keeps references of its own beside them.
+EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38,62}/[^/]+")
 MOST = 5000  # characters; MLflow takes 8000 in a tag
 # How a stage's tags with MD5s begin; a path follows. First as they are written: hidden, because MLflow's UI
 # shows no tags that begin with "mlflow.". Then as older runs have them.
@@ -82,13 +81,9 @@ class Experiment(NamedTuple):
 
 def experiments() -> list[Experiment]:
     """Those of this repository, the newest first."""
-    words = [
-        "for-each-ref",
-        "--sort=-committerdate",
-        "--format=%(refname) %(committerdate:unix)",
-        "refs/exps",
-    ]
-    each = [line.rpartition(" ") for line in git(*words, cwd=pipeline.root()).splitlines()]
+    form = "--format=%(refname) %(committerdate:unix)"
+    listed = git("for-each-ref", "--sort=-committerdate", form, "refs/exps", cwd=pipeline.root())
+    each = [line.rpartition(" ") for line in listed.splitlines()]
     return [Experiment(ref, Path(ref).name, int(at)) for ref, _, at in each if EXPERIMENT.fullmatch(ref)]
 
 
