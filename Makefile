@@ -2,7 +2,7 @@
 # make test    set up, then run the tests             make lint   check style and types
 # make test-slow   the tests that take minutes: a server that dies, a queue of experiments, a few kills
 # make test-kill   a pipeline that is killed two dozen times
-# make test-cluster   a sweep over hosts in network namespaces (root, iproute2, PostgreSQL)
+# make test-cluster   a sweep over hosts in network namespaces (root, iproute2, PostgreSQL); -short: with two trials
 # make test-attack   hostile input, leaks, broken stores: the quick ones are in make test, too
 # make seeds, best-seeds   train both models with five seeds, as in the article and at their best
 # make best    each model at its best (experiment best)      make ladder   what each idea on the way there bought
@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro full seeds best best-seeds ladder test test-slow test-kill test-attack bench bench-overhead bench-scale ui lint audit clean setup constraints docs weights test-cluster
+.PHONY: repro full seeds best best-seeds ladder test test-slow test-kill test-attack bench bench-overhead bench-scale ui lint audit clean setup constraints docs weights test-cluster test-cluster-short
 
 repro: setup
 	dvc repro
@@ -69,7 +69,10 @@ test-kill: setup
 
 test-cluster: setup
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[s3,server]"
-	python -m pytest -m cluster -s
+	python -m pytest -m cluster -s -k "$(CLUSTER_TESTS)"
+
+test-cluster-short:
+	CONDGEN_TEST_TRIALS=2 $(MAKE) test-cluster CLUSTER_TESTS="doctor or trial_is or worker_host or secret"
 
 # What a trial takes, the more experiments there are; as make test-cluster, on a machine that does nothing else.
 bench-scale: setup

@@ -25,6 +25,7 @@ SECRETS = {
     )
 }
 QUICK = {"classifier.epochs": 1, "cvae.epochs": 1, "cgan.epochs": 6, "per_class": 10, "threads": 1}
+RATES = [0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003]
 SWEEP = """
 vary:
   cgan.lr: {values}
@@ -36,18 +37,13 @@ cpus: 1
 
 
 class Team:
-    """All of it. folder: where the user postgres can come, so not pytest's."""
+    """All of it. folder: where the user postgres can come, so not pytest's. trials: of a sweep, 2 to 6."""
 
-    def __init__(self, root, folder):
+    def __init__(self, root, folder, trials=6):
         self.root, self.folder = root, folder
         self.clone = Clone(root, folder / "driver", **{key.replace(".", "__"): v for key, v in QUICK.items()})
-        for name, values in {
-            "calm": [0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003],
-            "storm": [0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003],
-            "outage": [0.0005, 0.001],
-            "again": [0.0005, 0.001],
-        }.items():
-            (self.clone.path / f"sweeps/{name}.yaml").write_text(SWEEP.format(values=values))
+        for name, count in {"calm": trials, "storm": trials, "outage": 2, "again": 2}.items():
+            (self.clone.path / f"sweeps/{name}.yaml").write_text(SWEEP.format(values=RATES[:count]))
         env = {k: v for k, v in self.clone.env.items() if not k.startswith("GIT_")}
         env |= {"PYTHONPATH": str(self.clone.path / "src"), "OMP_NUM_THREADS": "1", **SECRETS}
         env |= {

@@ -298,6 +298,45 @@ def test_training_lowers_the_kl_of_a_learned_prior_below_that_of_the_standard_no
     assert float(learned) < float(standard)
 
 
+def test_in_the_epochs_of_the_prior_only_the_prior_learns_and_fits_the_codes_better(split, cvae_params):
+    """It goes on from what the other epochs alone would have given, the average."""
+    p = cvae_params.model_copy(
+        update={"prior": "flow", "latent_dim": 4, "flow_hidden": 16, "epochs": 2, "ema": 0.9}
+    )
+    (together, before), (trained, numbers) = (
+        train(split, p.model_copy(update={"prior_epochs": more}), 0) for more in (0, 3)
+    )
+    assert numbers[:2] == before
+    for name, value in together.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[name]) == (not name.startswith("prior.")), name
+    assert numbers[-1]["val_reconstruction"] == before[-1]["val_reconstruction"]
+    assert numbers[-1]["val_kl"] < before[-1]["val_kl"] - 0.1
+
+
+@pytest.mark.parametrize("prior", ["class", "flow"])
+def test_a_step_of_the_prior_is_one_optimizer_step_on_its_kl(cvae_params, gen, prior):
+    p = small(cvae_params, prior=prior, kl_weight=0.1)
+    model = cvae.build(p, DIGITS, seed=0)
+    shake(model.prior, gen)
+    before = copy.deepcopy(model)
+    x, labels = torch.rand(11, 784, generator=gen), torch.arange(11) % 10
+    optimizers = {"model": torch.optim.SGD(model.parameters(), lr=0.01)}
+    noises = [torch.Generator().manual_seed(3) for _ in range(2)]
+    cvae.train_step(model, optimizers, x, labels, noises[0], p)  # whose gradients must not be used again
+    cvae.train_step(before, {"model": torch.optim.SGD(before.parameters(), lr=0.01)}, x, labels, noises[1], p)
+    numbers = cvae.prior_step(model, optimizers, x, labels, noises[0], p)
+    terms = cvae.negative_elbo(before, x, DIGITS.one_hot(labels), torch.randn(11, 2, generator=noises[1]))
+    gradients = torch.autograd.grad(terms[1].mean(), list(before.prior.parameters()))
+    with torch.no_grad():
+        for parameter, gradient in zip(before.prior.parameters(), gradients, strict=True):
+            parameter -= 0.01 * gradient
+    for (name, ours), theirs in zip(model.named_parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+    assert not any(value.requires_grad for value in numbers.values())
+    torch.testing.assert_close(numbers["loss"], sum(terms).detach()[:2])
+    torch.testing.assert_close(numbers["reconstruction"], terms[0].detach()[:2])
+
+
 @pytest.mark.parametrize("prior", PRIORS)
 def test_what_is_drawn_is_the_decoders_mean_at_the_priors_code(cvae_params, gen, prior):
     model = cvae.build(small(cvae_params, prior=prior), DIGITS, seed=0)

@@ -109,6 +109,29 @@ def test_training_takes_every_step_of_its_schedule(make, few, name, schedule):
     assert rates[1] == pytest.approx([0] * len(state.optimizers), abs=1e-12)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_the_ratio_is_that_of_the_discriminators_step_size_to_the_generators(make, few, schedule):
+    module, p = make("cgan", lr=0.002, lr_ratio=3.0, lr_schedule=schedule)
+    state = begin(module, p, DIGITS, 0, len(few.train))
+    rates = [{part: o.param_groups[0]["lr"] for part, o in state.optimizers.items()}]
+    for _ in epochs_of(module, p, state, few):
+        rates.append({part: o.param_groups[0]["lr"] for part, o in state.optimizers.items()})
+    assert rates[0] == pytest.approx({"G": 0.002, "D": 0.006})
+    assert all(of["D"] == pytest.approx(3 * of["G"], abs=1e-12) for of in rates)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_a_second_phase_begins_with_the_full_step_size_and_ends_without_one(make, few, schedule):
+    module, p = make("cvae", lr_schedule=schedule, prior="flow", epochs=2, prior_epochs=2, latent_dim=4)
+    state = begin(module, p, DIGITS, 0, len(few.train))
+    rates = [state.optimizers["model"].param_groups[0]["lr"] / p.lr]
+    for _ in epochs_of(module, p, state, few):
+        rates.append(state.optimizers["model"].param_groups[0]["lr"] / p.lr)
+    half = {"constant": 1, "linear": 1, "cosine": 0.5}[schedule]
+    end = 1 if schedule == "constant" else 0
+    assert rates == pytest.approx([1, half, 1, half, end], abs=1e-12)  # after an epoch: of the next step
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_average_of_constant_weights_is_the_constant(make, name):
     module, p = make(name, ema=0.9)

@@ -31,6 +31,7 @@ VARIANTS = {
     "cvae-averaged": ("cvae", AVERAGED | NARROW),
     "cvae-flow": ("cvae", NARROW | {"network": "conv", "prior": "flow", "flow_hidden": 8, "kl_weight": 0.5}),
     "cvae-class": ("cvae", NARROW | {"network": "conv", "prior": "class", "layers": 2, **AVERAGED}),
+    "cvae-prior": ("cvae", NARROW | {"prior": "flow", "flow_hidden": 8, "prior_epochs": 2, **AVERAGED}),
     "cgan-projection": (
         "cgan",
         {"network": "conv", "dropout": 0.0, "conditioning": "projection", "loss": "hinge"}
@@ -77,7 +78,7 @@ def make(split, cvae_params, cgan_params, classifier_params):
             "cgan": (cgan, cgan_params),
             "classifier": (classifier, classifier_params),
         }[model]
-        p = p.model_copy(update=changes | {"epochs": EPOCHS})
+        p = p.model_copy(update=changes | {"epochs": EPOCHS - changes.get("prior_epochs", 0)})
         state = begin(module, p, DIGITS, 0, len(few_images.train))
         epochs = train(module, state, few_images, p, 0, progress)
         if name == "classifier":
@@ -122,7 +123,7 @@ def same(a, b):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_killed_training_has_the_result_of_an_undisturbed_one(make, tmp_path, name, capfd):
     undisturbed = run(make, name, resume.Checkpoint(tmp_path / "a", name, {}))
-    for after in (1, 3):
+    for after in (1, 2, 3):
         killed = run(make, name, resume.Checkpoint(tmp_path, name, {}), kill_after=after)
     checkpoint = resume.Checkpoint(tmp_path, name, {})
     capfd.readouterr()

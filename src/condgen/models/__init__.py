@@ -9,6 +9,8 @@ so drawing with one model needs no other. It has:
   optimizer);
 - `build(p, spec, seed)` -> a fresh network;
 - `train_step(network, optimizers, x, labels, noise, p)` -> name -> one number per image, `[b]`, detached;
+- `phases(p)` -> (epochs, step) of each part of a training, in turn; a step is like `train_step` (only in the
+  CVAE: without it there is one part, `p.epochs` of `train_step`);
 - `renew_statistics(network, labels, noise)`, for an average of weights (only in the CGAN);
 - `validate(network, images, seed)` -> name -> number, on images that it was not trained on (not in the CGAN);
 - `draw(network, z, labels)` -> images `[n, d]` in [0, 1].

@@ -52,6 +52,7 @@ class CGANParams(CGANNetwork):
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
     lr: float = Field(gt=0, le=1)
+    lr_ratio: float = Field(gt=0, le=1000)
     lr_schedule: LrSchedule
     beta1: float = Field(ge=0, lt=1)
     beta2: float = Field(ge=0, lt=1)
@@ -68,6 +69,14 @@ class CGANParams(CGANNetwork):
         if self.network == "conv" and self.dropout:
             raise ValueError(f"cgan.dropout is {self.dropout}, but must be 0 with cgan.network conv")
         return self
+
+    def step_size(self, part: str) -> float:
+        """G's is lr, D's is lr_ratio times as large.
+
+        Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
+        Equilibrium" (arXiv:1706.08500).
+        """
+        return self.lr * (self.lr_ratio if part == "D" else 1)
 
 
 class MLP(nn.Module):

@@ -7,8 +7,8 @@ whose prior p(z|y) may depend on the label: `priors` defines the choices. The pa
 its label, z the latent code, q(z|x, y) = N(mu, exp(logvar)).
 """
 
-from collections.abc import Mapping
-from math import log, pi
+from collections.abc import Callable, Mapping
+from math import ceil, log, pi
 from typing import ClassVar, Literal
 
 import torch
@@ -58,6 +58,7 @@ class CVAEParams(CVAENetwork):
 
     kl_weight: float = Field(ge=0, le=1000)
     epochs: int = Field(ge=1, le=100_000)
+    prior_epochs: int = Field(ge=0, le=100_000)
     batch_size: int = Field(ge=1, le=60_000)
     lr: float = Field(gt=0, le=1)
     lr_schedule: LrSchedule
@@ -65,6 +66,15 @@ class CVAEParams(CVAENetwork):
     beta2: float = Field(ge=0, lt=1)
     epsilon: float = Field(gt=0, le=1)
     ema: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _learns(self) -> "CVAEParams":
+        if self.prior_epochs and self.prior == "normal":
+            raise ValueError(
+                f"cvae.prior_epochs is {self.prior_epochs}, but must be 0 with cvae.prior normal, "
+                "which has nothing to learn"
+            )
+        return self
 
 
 class CVAE(nn.Module):
@@ -200,6 +210,40 @@ def train_step(
     optimizers["model"].step()
     loss = reconstructions + kl
     return {"loss": loss.detach(), "reconstruction": reconstructions.detach(), "kl": kl.detach()}
+
+
+def prior_step(
+    model: CVAE,
+    optimizers: Mapping[str, Optimizer],
+    x: Tensor,
+    labels: Tensor,
+    noise: torch.Generator,
+    p: CVAEParams,
+) -> dict[str, Tensor]:
+    """As `train_step`, but only the prior learns: -log p(z|y) of codes that the encoder draws.
+
+    What is drawn is as good as the prior fits the codes, so it goes on when encoder and decoder are done.
+    Returns the numbers of the first tenth of the images, because decoding all, only to show it, would take
+    longer than the step. (Dai & Wipf 2019, "Diagnosing and Enhancing VAE Models", arXiv:1903.05789, whose
+    second stage is a second VAE; here it is the prior itself)
+    """
+    eps = torch.randn(len(x), p.latent_dim, generator=noise, device=x.device)
+    y, some = model.spec.one_hot(labels), ceil(len(x) / 10)
+    with torch.no_grad():
+        mu, logvar = model.encode(x, y)
+        z = mu + torch.exp(logvar / 2) * eps
+        reconstructions = negative_log_likelihood(model, model.decode(z[:some], y[:some]), x[:some])
+    kl = model.prior.kl(mu, logvar, z, y)
+    optimizers["model"].zero_grad()  # without gradients, Adam leaves the other weights alone
+    kl.mean().backward()
+    optimizers["model"].step()
+    shown = kl.detach()[:some]
+    return {"loss": reconstructions + shown, "reconstruction": reconstructions, "kl": shown}
+
+
+def phases(p: CVAEParams) -> list[tuple[int, Callable]]:
+    """(epochs, step): first all learn together, then the prior alone."""
+    return [(p.epochs, train_step), (p.prior_epochs, prior_step)]
 
 
 @torch.no_grad()

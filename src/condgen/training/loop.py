@@ -21,7 +21,7 @@ from condgen.training.checkpoint import Checkpoint, recipe
 from condgen.training.history import fixed_noise
 from condgen.training.mean import Diverged, Mean
 from condgen.training.progress import Progress
-from condgen.training.state import Numbers, State, begin
+from condgen.training.state import Numbers, State, begin, phases
 
 STATISTICS = 10_000  # labels of training images that an average's statistics are computed for
 
@@ -31,6 +31,8 @@ def train(
 ) -> Iterator[tuple[int, Numbers]]:
     """Trains the epochs that `state` lacks, one per iteration; yields (epoch, numbers).
 
+    Each of the model's `phases` after the first begins with the average of the weights.
+
     kind: a module of `condgen.models`. p: its parameters. The numbers are means over the epoch's images of
     what `train_step` returns, computed while the weights change. If the model has a `validate`, their names
     begin with train_, and its numbers on the validation images are added.
@@ -38,14 +40,18 @@ def train(
     images, name, device = split.train, p.section, split.train.x.device
     validate, renew = getattr(kind, "validate", None), getattr(kind, "renew_statistics", None)
     count = ceil(len(images) / p.batch_size)
-    for epoch in range(state.epoch + 1, p.epochs + 1):
+    steps = [(part, step) for part, (epochs, step) in enumerate(phases(kind, p)) for _ in range(epochs)]
+    for epoch in range(state.epoch + 1, len(steps) + 1):
+        part, step = steps[epoch - 1]
+        if epoch > 1 and part != steps[epoch - 2][0]:
+            state.settle()
         shuffle = generator(seed, f"{name}/shuffle", epoch, device)
         noise = generator(seed, f"{name}/noise", epoch, device)
         mean = Mean(len(images))
         batches = data.batches(images.x, images.y, p.batch_size, shuffle)
         state.model.train()
         for x, labels in progress.batches(epoch, batches, count):
-            mean.add(kind.train_step(state.model, state.optimizers, x, labels, noise, p))
+            mean.add(step(state.model, state.optimizers, x, labels, noise, p))
             state.stepped()
         if state.average is not None and renew is not None:
             drawn = generator(seed, f"{name}/statistics", epoch, device)
@@ -76,7 +82,7 @@ def run(
     made_by = recipe(stage.name, stage.path, machine(device), p, stage.split, seed=seed)
     checkpoint = Checkpoint(pipeline.root(), stage.name, made_by)
     checkpoint.restore(state)
-    progress = Progress(p.section, p.epochs)
+    progress = Progress(p.section, sum(epochs for epochs, _ in phases(kind, p)))
     draw = None
     if draws:
         z, labels = fixed_noise(images.spec, seed, p.latent_dim, device)

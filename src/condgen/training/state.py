@@ -1,5 +1,6 @@
 """The state of a training: everything needed to resume after an epoch with the same result."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
 from types import ModuleType
@@ -51,6 +52,11 @@ class State:
     def trained(self) -> torch.nn.Module:
         """The network to keep and to draw with, in eval mode: the average if there is one."""
         return (self.model if self.average is None else self.average.module).eval()
+
+    def settle(self) -> None:
+        """Goes on from the average of the weights, if there is one, instead of the last step's weights."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
 
     def stepped(self) -> None:
         """After each step: the next step's step sizes, and the average."""
@@ -124,13 +130,20 @@ def begin(
     kind: a module of `condgen.models`. p: its parameters. spec: of its images. images: how many an epoch has.
     """
     model = kind.build(p, spec, seed).to(device)
+    size = getattr(p, "step_size", lambda part: p.lr)
     optimizers: dict[str, Optimizer] = {
-        part: adam(module.parameters(), p) for part, module in model.parts.items()
+        part: adam(module.parameters(), p, size(part)) for part, module in model.parts.items()
     }
-    steps = p.epochs * ceil(images / p.batch_size)
-    found = {part: schedule(optimizer, p, steps) for part, optimizer in optimizers.items()}
+    steps = [epochs * ceil(images / p.batch_size) for epochs, _ in phases(kind, p)]
+    found = {part: schedule(optimizer, p, *steps) for part, optimizer in optimizers.items()}
     schedules = {part: of_part for part, of_part in found.items() if of_part is not None}
     return State(model, optimizers, schedules, average(model, p))
+
+
+def phases(kind: ModuleType, p: Any) -> list[tuple[int, Callable]]:
+    """(epochs, step) of each part of a training, in turn. kind: a module of `condgen.models`."""
+    found = getattr(kind, "phases", None)
+    return found(p) if found else [(p.epochs, kind.train_step)]
 
 
 def summary(state: State, source: str) -> dict:
