@@ -120,6 +120,21 @@ def test_the_ratio_is_that_of_the_discriminators_step_size_to_the_generators(mak
     assert all(of["D"] == pytest.approx(3 * of["G"], abs=1e-12) for of in rates)
 
 
+def test_a_second_phase_begins_as_a_new_optimizer_on_the_averaged_weights(make, few):
+    module, p = make("cvae", prior="class", epochs=1, prior_epochs=1, ema=0.9)
+    state = begin(module, p, DIGITS, 0, len(few.train))
+    next(iter(epochs_of(module, p, state, few)))
+    state.settle()
+    assert same(weights(state.model), weights(state.trained))
+    fresh = copy.deepcopy(state.model)
+    optimizer = torch.optim.Adam(
+        fresh.parameters(), lr=p.lr, betas=(p.beta1, p.beta2), eps=p.epsilon, fused=True
+    )
+    for model, of in ((state.model, state.optimizers["model"]), (fresh, optimizer)):
+        module.prior_step(model, {"model": of}, few.train.x, few.train.y, torch.Generator().manual_seed(0), p)
+    assert same(weights(state.model), weights(fresh))
+
+
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_a_second_phase_begins_with_the_full_step_size_and_ends_without_one(make, few, schedule):
     module, p = make("cvae", lr_schedule=schedule, prior="flow", epochs=2, prior_epochs=2, latent_dim=4)

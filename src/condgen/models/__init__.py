@@ -3,7 +3,8 @@
 `MODELS` is the one list of the generators that are compared. A model's module is imported when it is needed,
 so drawing with one model needs no other. It has:
 
-- `Params`, its section of params.yaml, and `Architecture`, the part of it that shapes the network;
+- `Params`, its section of params.yaml, which may say each part's `step_size` (otherwise its `lr`), and
+  `Architecture`, what of it shapes the network;
 - `Network`, a `torch.nn.Module` made of a `Spec` (the classes and the shape of its images) and an
   `Architecture`, with both as plain values in `config`, and `parts` (name -> submodule with its own
   optimizer);

@@ -220,7 +220,7 @@ def prior_step(
     noise: torch.Generator,
     p: CVAEParams,
 ) -> dict[str, Tensor]:
-    """As `train_step`, but only the prior learns: -log p(z|y) of codes that the encoder draws.
+    """As `train_step`, but only the prior learns, on its KL divergence from what the encoder gives.
 
     What is drawn is as good as the prior fits the codes, so it goes on when encoder and decoder are done.
     Returns the numbers of the first tenth of the images, because decoding all, only to show it, would take

@@ -2,10 +2,10 @@
 
 The article's objective has D_KL[Q(z|X, c) || P(z|c)], c being the label, and its text says that "for each
 possible value of C we would have a P(z)"; its code has N(0, I) for every c, which is `Normal` here.
-`ClassGaussian` and `Flow` are learned, together with the rest of the CVAE. A learned prior moves to where the
-encoder puts the codes, so what is drawn from it is what the decoder was trained on (Tomczak & Welling 2018,
-"VAE with a VampPrior", arXiv:1705.07120; Chen et al. 2017, "Variational Lossy Autoencoder",
-arXiv:1611.02731).
+`ClassGaussian` and `Flow` are learned, together with the rest of the CVAE and then, if wanted, alone. A
+learned prior moves to where the encoder puts the codes, so what is drawn from it is what the decoder was
+trained on (Tomczak & Welling 2018, "VAE with a VampPrior", arXiv:1705.07120; Chen et al. 2017, "Variational
+Lossy Autoencoder", arXiv:1611.02731).
 
 Each is a module: `prior(eps, y)` turns noise from N(0, I) into z, `log_prob(z, y)` is log p(z|y) in nats, and
 `kl(mu, logvar, z, y)` is KL(q || p) in nats for q = N(mu, exp(logvar)) and a z drawn from it, each `[b]`.

@@ -31,11 +31,10 @@ def train(
 ) -> Iterator[tuple[int, Numbers]]:
     """Trains the epochs that `state` lacks, one per iteration; yields (epoch, numbers).
 
-    Each of the model's `phases` after the first begins with the average of the weights.
-
-    kind: a module of `condgen.models`. p: its parameters. The numbers are means over the epoch's images of
-    what `train_step` returns, computed while the weights change. If the model has a `validate`, their names
-    begin with train_, and its numbers on the validation images are added.
+    kind: a module of `condgen.models`. p: its parameters. A phase after the first begins as `State.settle`
+    says. The numbers are means over the epoch's images of what the step returns, computed while the weights
+    change. If the model has a `validate`, their names begin with train_, and its numbers on the validation
+    images are added.
     """
     images, name, device = split.train, p.section, split.train.x.device
     validate, renew = getattr(kind, "validate", None), getattr(kind, "renew_statistics", None)

@@ -1,7 +1,7 @@
 """PyTorch's Adam, how its step size changes, and the average of the weights."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from torch import nn
@@ -27,30 +27,30 @@ class AdamParams(Protocol):
     def ema(self) -> float: ...
 
 
-def adam(parameters: Iterable[nn.Parameter], p: AdamParams, lr: float | None = None) -> Adam:
-    """Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization" (arXiv:1412.6980), algorithm 1.
-
-    lr: instead of p.lr.
-    """
-    return Adam(
-        parameters, lr=p.lr if lr is None else lr, betas=(p.beta1, p.beta2), eps=p.epsilon, fused=True
-    )
+def adam(parameters: Iterable[nn.Parameter], p: AdamParams, lr: float) -> Adam:
+    """Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization" (arXiv:1412.6980), algorithm 1."""
+    return Adam(parameters, lr=lr, betas=(p.beta1, p.beta2), eps=p.epsilon, fused=True)
 
 
-def schedule(optimizer: Optimizer, p: AdamParams, steps: int, more: int = 0) -> LRScheduler | None:
-    """Changes lr at every one of `steps` steps, then in the same way during `more`; None for a constant lr.
+def schedule(optimizer: Optimizer, p: AdamParams, phases: Sequence[int]) -> LRScheduler | None:
+    """Changes lr at every step, anew in each phase of so many steps; None for a constant lr.
 
-    one-cycle: rises to p.lr and falls to nearly 0 (Smith & Topin 2018, "Super-Convergence"). linear: p.lr for
-    the first half, then falls to 0 (as Zhu et al. 2017, "CycleGAN", section 4). cosine: falls from p.lr to 0
-    along a half wave (Loshchilov & Hutter 2017, "SGDR", equation 5, which starts again, too).
+    one-cycle: rises to p.lr and falls to nearly 0, once for all phases (Smith & Topin 2018,
+    "Super-Convergence"). linear: p.lr for the first half, then falls to 0 (as Zhu et al. 2017, "CycleGAN",
+    section 4). cosine: falls from p.lr to 0 along a half wave (Loshchilov & Hutter 2017, "SGDR", equation 5,
+    which starts again, too).
     """
 
-    def done(step: int) -> float:  # the share of the steps
-        return step / steps if step < steps or not more else (step - steps) / more
+    def done(step: int) -> float:  # the share of its phase
+        for steps in phases:
+            if step < steps:
+                return step / steps
+            step -= steps
+        return 1.0
 
     if p.lr_schedule == "one-cycle":
         # One step more than are taken, because the schedule's last step size is nearly 0.
-        return OneCycleLR(optimizer, max_lr=p.lr, total_steps=steps + 1)
+        return OneCycleLR(optimizer, max_lr=p.lr, total_steps=sum(phases) + 1)
     if p.lr_schedule == "linear":
         return LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - done(step))))
     if p.lr_schedule == "cosine":

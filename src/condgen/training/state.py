@@ -54,9 +54,16 @@ class State:
         return (self.model if self.average is None else self.average.module).eval()
 
     def settle(self) -> None:
-        """Goes on from the average of the weights, if there is one, instead of the last step's weights."""
+        """Ends a phase: the next one begins with the averaged weights, and Adam with no memory of gradients.
+
+        Of another loss and of other weights, Adam's means would make its first steps several times too large.
+        """
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
+        for optimizer in self.optimizers.values():
+            for values in optimizer.state.values():
+                for key in OF_ADAM:
+                    values[key].zero_()
 
     def stepped(self) -> None:
         """After each step: the next step's step sizes, and the average."""
@@ -135,7 +142,7 @@ def begin(
         part: adam(module.parameters(), p, size(part)) for part, module in model.parts.items()
     }
     steps = [epochs * ceil(images / p.batch_size) for epochs, _ in phases(kind, p)]
-    found = {part: schedule(optimizer, p, *steps) for part, optimizer in optimizers.items()}
+    found = {part: schedule(optimizer, p, steps) for part, optimizer in optimizers.items()}
     schedules = {part: of_part for part, of_part in found.items() if of_part is not None}
     return State(model, optimizers, schedules, average(model, p))
 
