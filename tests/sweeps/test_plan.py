@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from condgen.base.errors import UserError
+from condgen.experiments import recipes
 from condgen.sweeps import plan, search
 
 GRID = """
@@ -92,10 +93,11 @@ def test_the_ladder_is_every_rung_with_every_seed(checkout):
     text = "ladder: true\nseeds: [0, 1]\nmetric: cgan.recall\ndirection: max\n"
     sweep, path = read(checkout, text)
     found = plan.settings(sweep, path)
-    assert len(found) == 14
-    assert found[-1]["cvae.kl_weight"] == 0.1
+    rungs = len(recipes.experiments(recipes.ladder()))
+    assert len(found) == 2 * rungs
+    assert found[-1]["cvae.kl_weight"] == recipes.read("best")["cvae.kl_weight"]
     assert "cvae.kl_weight" not in found[0]
-    assert "14 trials" in plan.listed(sweep, path)
+    assert f"{2 * rungs} trials" in plan.listed(sweep, path)
     short = plan.settings(*read(checkout, text + "fixed: {cgan.epochs: 3}\n"))
     assert {v["cgan.epochs"] for v in short} == {3}, "what is fixed wins: the last rungs set it, too"
 
