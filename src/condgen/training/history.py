@@ -1,4 +1,4 @@
-"""The history of a training: pictures of the same noise and labels after every epoch."""
+"""The history of a training: pictures of the same noise and labels after every epoch (of the first phase)."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The training loop, the same for every model.
 
-`train` runs the epochs: the model's `train_step` on shuffled batches, then its `validate`. `record` stores
-each epoch's numbers and pictures. `run` does both for a stage, and resumes from its checkpoint.
+`train` runs the epochs: the model's step on shuffled batches, then its `validate`. `record` stores each
+epoch's numbers and pictures. `run` does both for a stage, and resumes from its checkpoint.
 """
 
 import math
@@ -32,17 +32,17 @@ def train(
     """Trains the epochs that `state` lacks, one per iteration; yields (epoch, numbers).
 
     kind: a module of `condgen.models`. p: its parameters. A phase after the first begins as `State.settle`
-    says. The numbers are means over the epoch's images of what the step returns, computed while the weights
-    change. If the model has a `validate`, their names begin with train_, and its numbers on the validation
-    images are added.
+    says. The numbers are means over an epoch of what the step returns, computed while the weights change. If
+    the model has a `validate`, their names begin with train_, and its numbers on the validation images are
+    added.
     """
     images, name, device = split.train, p.section, split.train.x.device
     validate, renew = getattr(kind, "validate", None), getattr(kind, "renew_statistics", None)
     count = ceil(len(images) / p.batch_size)
-    steps = [(part, step) for part, (epochs, step) in enumerate(phases(kind, p)) for _ in range(epochs)]
+    steps = [step for epochs, step in phases(kind, p) for _ in range(epochs)]
     for epoch in range(state.epoch + 1, len(steps) + 1):
-        part, step = steps[epoch - 1]
-        if epoch > 1 and part != steps[epoch - 2][0]:
+        step = steps[epoch - 1]
+        if epoch > 1 and step is not steps[epoch - 2]:
             state.settle()
         shuffle = generator(seed, f"{name}/shuffle", epoch, device)
         noise = generator(seed, f"{name}/noise", epoch, device)

@@ -32,8 +32,8 @@ def adam(parameters: Iterable[nn.Parameter], p: AdamParams, lr: float) -> Adam:
     return Adam(parameters, lr=lr, betas=(p.beta1, p.beta2), eps=p.epsilon, fused=True)
 
 
-def schedule(optimizer: Optimizer, p: AdamParams, phases: Sequence[int]) -> LRScheduler | None:
-    """Changes lr at every step, anew in each phase of so many steps; None for a constant lr.
+def schedule(optimizer: Optimizer, p: AdamParams, steps: Sequence[int]) -> LRScheduler | None:
+    """Changes lr at every step, anew in each phase; None for a constant lr. steps: of each phase.
 
     one-cycle: rises to p.lr and falls to nearly 0, once for all phases (Smith & Topin 2018,
     "Super-Convergence"). linear: p.lr for the first half, then falls to 0 (as Zhu et al. 2017, "CycleGAN",
@@ -42,15 +42,15 @@ def schedule(optimizer: Optimizer, p: AdamParams, phases: Sequence[int]) -> LRSc
     """
 
     def done(step: int) -> float:  # the share of its phase
-        for steps in phases:
-            if step < steps:
-                return step / steps
-            step -= steps
+        for length in steps:
+            if step < length:
+                return step / length
+            step -= length
         return 1.0
 
     if p.lr_schedule == "one-cycle":
         # One step more than are taken, because the schedule's last step size is nearly 0.
-        return OneCycleLR(optimizer, max_lr=p.lr, total_steps=sum(phases) + 1)
+        return OneCycleLR(optimizer, max_lr=p.lr, total_steps=sum(steps) + 1)
     if p.lr_schedule == "linear":
         return LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - done(step))))
     if p.lr_schedule == "cosine":
