@@ -71,7 +71,6 @@ test-cluster: setup
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[s3,server]"
 	python -m pytest -m cluster -s -k "$(CLUSTER_TESTS)"
 
-# Not in .ci/run yet: with two trials it has missed the moment at which a host is to lose its power.
 test-cluster-short:
 	CONDGEN_TEST_TRIALS=2 $(MAKE) test-cluster CLUSTER_TESTS="doctor or trial_is or worker_host or secret"
 

@@ -9,6 +9,7 @@ data base. Every trial is counted at the end: on git, and in MLflow.
 """
 
 import argparse
+import json
 import re
 import shutil
 import signal
@@ -164,6 +165,14 @@ class Sleepers(Team):
         self.condgen(*words[1:]) if words[0] == "condgen" else self.head.run(*words, cwd=self.clone.path)
         return time.monotonic() - start
 
+    def ends(self, name):
+        """When each trial of a sweep ended, in seconds, and what it took by command; the first to end first."""
+        found = []
+        for path in (self.clone.path / ".dvc/tmp/sweeps" / name).rglob("result.json"):
+            last = json.loads(path.read_text().splitlines()[-1])
+            found.append((last["timestamp"], last["took"]))
+        return sorted(found, key=lambda end: end[0])
+
     def lost(self, name, size):
         """What is missing of a sweep, on git and in MLflow; 0, 0 if nothing is."""
         refs = self.clone.run("git", "ls-remote", "origin", "refs/exps/*").split()[1::2]
@@ -177,7 +186,7 @@ class Sleepers(Team):
 
 def measure(team, name, size, at_once):
     """A row: seconds of a trial by command, of the engine, and what asking takes after it."""
-    start = time.monotonic()
+    start, start_clock = time.monotonic(), time.time()
     code = team.sweep(name).wait()
     total = time.monotonic() - start
     said = team.said(name)
@@ -194,8 +203,24 @@ def measure(team, name, size, at_once):
         ),
     }
     engine = total * at_once / size - sum(took.values())
+    curve(start_clock, team.ends(name), at_once)
     mine = {"wall": total / size, "engine": engine, "lost on git": git, "lost in MLflow": mlflow}
     return mine | {command: took.get(command, 0.0) for command in COMMANDS} | asked
+
+
+def curve(start, ends, at_once):
+    """Prints seconds a trial of the first 10, the next 90, the next 900 of a sweep; start: of the sweep."""
+    first = 0
+    for last in (10, 100, 1_000):
+        chosen = ends[first:last]
+        if not chosen:
+            return
+        wall = (chosen[-1][0] - start) / len(chosen)
+        took = {c: sum(took.get(c, 0.0) for _, took in chosen) / len(chosen) for c in COMMANDS}
+        row = {"wall": wall, "engine": wall * at_once - sum(took.values())} | took
+        said = ", ".join(f"{key} {value:.2f}" for key, value in row.items())
+        print(f"trials {first + 1} to {first + len(chosen)}: {said}", flush=True)
+        first, start = last, chosen[-1][0]
 
 
 def main():
