@@ -47,7 +47,7 @@ def test_runs_are_delivered_compared_traced_and_their_champion_draws(checkout, c
     monkeypatch.setattr(courier, "POLL_SECONDS", 0.1)
     over = threading.Event()
     over.set()
-    courier.Courier(waiting[-1]).run(over)
+    courier.Courier(waiting[-1]).run(over.wait)
     assert not list(journal.waiting(checkout / "outbox"))
     assert list(checkout.glob("mlartifacts/**/condgen/sampling/serving.py")), "the code of a stored model"
     assert not list(checkout.glob("mlartifacts/**/condgen/weights")), "every model would have these megabytes"

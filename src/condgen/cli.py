@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = commands.add_parser("ladder", help="what each rung of recipes/ladder.yaml bought, from finished runs")
     c.add_argument(
-        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="what all of them set besides"
+        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="what every run set besides"
     )
     c.add_argument("--csv", type=_file, metavar="FILE", help="write the table as CSV")
     c.add_argument("--png", type=_png, metavar="FILE", help="draw the table")
@@ -118,17 +118,19 @@ def parser() -> argparse.ArgumentParser:
     )
     c.add_argument("files", nargs="+", type=Path, metavar="FILE", help="lines that the page gave, one a game")
     c.set_defaults(run=human_test)
-    c = commands.add_parser("doctor", help="can this machine use what the team shares? one line for each")
+    c = commands.add_parser("doctor", help="check whether this machine can use git, DVC, MLflow and Ray")
     c.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, to be checked too")
     c.set_defaults(run=doctor)
 
-    c = commands.add_parser("prune", help="remove old runs, old experiments, and files that nothing names")
+    c = commands.add_parser(
+        "prune", help="remove old runs and experiments, and files that only old commits name"
+    )
     c.add_argument("--older-than", required=True, metavar="AGE", help="such as 30d, 12h or 4w")
     c.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     c.add_argument("--yes", action="store_true", help="do not ask")
     c.set_defaults(run=prune)
 
-    c = commands.add_parser("trace", help="which run made a file, from what; or what a run read and wrote")
+    c = commands.add_parser("trace", help="which run made a file and from what; or what a run read and wrote")
     c.add_argument("what", help="a file or folder, the id of a run, or the name of a pipeline run")
     c.set_defaults(run=trace)
 
@@ -136,7 +138,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--to", metavar="ADDRESS", help="a store other than the intended one")
     c.set_defaults(run=deliver)
 
-    c = commands.add_parser("relocate", help="after a checkout was copied or moved: its runs' artifacts, too")
+    c = commands.add_parser(
+        "relocate", help="after a copy or a move of a checkout: its runs find their artifacts"
+    )
     c.set_defaults(run=relocate)
     return p
 

@@ -149,7 +149,7 @@ def _check() -> None:
         if "DVC_STAGE" not in os.environ:
             raise
         # DVC removes a stage's results before it starts it.
-        raise UserError(f"{error}; then 'dvc checkout' brings back what DVC has removed") from None
+        raise UserError(f"{error}; correct it, then 'dvc checkout' brings back what DVC removed") from None
 
 
 def _sweep() -> None:

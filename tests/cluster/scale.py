@@ -166,7 +166,7 @@ class Sleepers(Team):
         return time.monotonic() - start
 
     def ends(self, name):
-        """When each trial of a sweep ended, in seconds, and what it took by command; the first to end first."""
+        """When each trial of a sweep ended, in seconds, and what it took by command, in order."""
         found = []
         for path in (self.clone.path / ".dvc/tmp/sweeps" / name).rglob("result.json"):
             last = json.loads(path.read_text().splitlines()[-1])

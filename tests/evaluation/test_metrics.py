@@ -1,10 +1,13 @@
 """Metrics have their expected values on known inputs, and agree with independent computations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
 
+from condgen.base.errors import UserError
 from condgen.base.intervals import Value
 from condgen.datasets import data
 from condgen.evaluation import catalog, metrics
@@ -346,6 +349,10 @@ def test_the_label_decides_all_of_a_picture_or_nothing_or_its_share_of_the_varia
     assert metrics.label_share(per_class[labels], labels).value == pytest.approx(1)
     assert metrics.label_share(noise, labels).value == pytest.approx(0, abs=0.01)
     assert metrics.label_share(torch.ones(20, 3), labels[:20]).value == 0, "nothing is decided"
+    alone = torch.cat([labels, torch.tensor([10, 11])])
+    with_two = torch.cat([noise, 9 + torch.rand(2, noise.shape[1])])
+    assert metrics.label_share(with_two, alone) == metrics.label_share(noise, labels), "one picture a class"
+    assert metrics.label_share(noise[:10], torch.arange(10)).n == 0
     # Unbiased: with two images a class, a plain share of the squares would be about a half.
     few = [metrics.label_share(noise[i : i + 20], labels[i : i + 20]).value for i in range(0, 2000, 20)]
     assert np.mean(few) == pytest.approx(0, abs=0.03)
@@ -420,6 +427,12 @@ def test_authenticity_is_the_papers_definition_row_by_row(gen):
         others = torch.cat([train[:row], train[row + 1 :]])
         expected.append(bool(distances[row] > (others - train[row]).norm(dim=1).min()))
     assert metrics.authenticity(samples, train).value == pytest.approx(sum(expected) / 40)
+
+
+def test_too_few_validation_images_to_choose_by_are_refused(split):
+    few = dataclasses.replace(split, validation=data.Images(split.validation.x[:5], split.validation.y[:5]))
+    with pytest.raises(UserError, match="there are 5 validation images, and must be 6 or more"):
+        few.for_tuning()
 
 
 def test_for_tuning_no_image_is_in_two_parts_and_test_images_are_not_looked_at(split):

@@ -21,11 +21,13 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from filelock import FileLock
+from mlflow.environment_variables import MLFLOW_ENABLE_ASYNC_LOGGING
 from PIL import Image
 
 from condgen import tracking
 from condgen.base import files
-from condgen.base.errors import without_secrets
+from condgen.base.errors import one_line, without_secrets
 from condgen.base.pictures import mosaic
 from condgen.cli import main
 from condgen.models import cgan
@@ -171,6 +173,8 @@ def test_finished_runs_are_read_page_by_page_and_none_is_lost(tmp_path, monkeypa
     runs = store.finished(opened)
     assert list(runs["tags.mlflow.runName"]) == ["run 0", "run 1", "run 2", "run 4"], "the oldest first"
     assert list(runs["metrics.cgan.recall"]) == [0, 1, 2, 4]
+    newest_first = [run.info.run_name for run in opened.runs("tags.stage = 'pipeline'")]
+    assert newest_first == [f"run {i}" for i in (4, 3, 2, 1, 0)]
 
 
 def steps(client, run):
@@ -314,7 +318,9 @@ def test_what_a_training_takes_of_the_machine_is_seen_from_outside_and_delivered
             with monkeypatch.context() as patch:
                 patch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
                 assert courier.usage_of(folder, os.getpid()) is None
-            beside = threading.Thread(target=courier.Courier(folder, usage).run, args=[ended], daemon=True)
+            beside = threading.Thread(
+                target=courier.Courier(folder, usage).run, args=[ended.wait], daemon=True
+            )
             beside.start()
             until(lambda usage=usage: usage is None or usage.looks > 20)
         ended.set()
@@ -519,7 +525,7 @@ def test_a_stage_that_has_ended_gives_its_courier_time_for_what_others_left(plac
             text = (other / "events.jsonl").read_text()
             (other / "events.jsonl").write_text(text.replace('"execution": "', f'"execution": "{other.name}'))
     ended.set()
-    courier.Courier(own).run(ended)
+    courier.Courier(own).run(ended.wait)
     assert not journals(place)
 
 
@@ -533,7 +539,7 @@ def test_a_courier_delivers_what_earlier_stages_left_whatever_is_wrong_with_one_
     monkeypatch.setattr(courier, "POLL_SECONDS", 0.01)
     with tracking.stage("evaluate") as run:
         own, ended = run.journal.folder, threading.Event()
-        beside = threading.Thread(target=courier.Courier(own).run, args=[ended], daemon=True)
+        beside = threading.Thread(target=courier.Courier(own).run, args=[ended.wait], daemon=True)
         beside.start()
         until(lambda: len(journals(place)) == 2)
     ended.set()
@@ -551,7 +557,9 @@ def test_a_courier_goes_on_when_mlflow_can_be_used_again(place, later, monkeypat
     real, ended = delivery.connect, threading.Event()
     monkeypatch.setattr(delivery, "connect", lambda *_: (_ for _ in ()).throw(Lost("no server")))
     with tracking.stage("evaluate") as run:
-        beside = threading.Thread(target=courier.Courier(run.journal.folder).run, args=[ended], daemon=True)
+        beside = threading.Thread(
+            target=courier.Courier(run.journal.folder).run, args=[ended.wait], daemon=True
+        )
         beside.start()
         said = []
         until(lambda: said.append(capsys.readouterr().err) or "no server" in "".join(said))
@@ -886,6 +894,53 @@ def test_a_journal_is_delivered_by_one_process_at_a_time(place, later):
     deliver(place)
 
 
+def test_a_journal_for_which_the_store_was_never_free_is_left_over_and_not_forgotten(
+    place, later, monkeypatch
+):
+    with tracking.stage("sample"):
+        pass
+    monkeypatch.setattr(delivery, "ALONE_SECONDS", 0)
+    said = []
+    with FileLock(place / "outbox/store.lock"):
+        assert delivery.deliver_all(place / "outbox", said.append) == (0, 1)
+    assert len(said) == 1
+    assert "is not delivered" in said[0]
+    deliver(place)
+
+
+def test_a_stage_whose_run_comes_late_is_not_called_reused(place, later):
+    with tracking.stage("sample"):
+        write(place, "data/samples/cvae.npz", "samples")
+    with tracking.stage("evaluate"):
+        pass
+    _, evaluate = journals(place)
+    with delivery.Delivery(evaluate, pytest.fail) as first:
+        assert first.advance()
+    assert "reused.sample" in runs(place)[1]["parent"].data.tags, "nothing is known of its run yet"
+    tags = deliver(place)[1]["parent"].data.tags
+    assert not [key for key in tags if key.startswith("reused.sample")]
+    assert "`sample` did not run again" not in tags["mlflow.note.content"]
+
+
+def test_pictures_that_a_power_cut_emptied_leave_the_rest_of_a_run(place, later):
+    with tracking.stage("train_cgan") as run:
+        run.epoch(1, {"loss": 1.0}, GRID)
+        run.epoch(2, {"loss": 0.5}, GRID)
+    for path in journals(place)[0].rglob("images.npy"):
+        path.write_bytes(b"")
+    said = []
+    assert delivery.deliver_all(place / "outbox", said.append) == (1, 0)
+    assert all("are lost" in line for line in said)
+    assert runs(place)[1]["train_cgan"].data.metrics == {"loss": 0.5}
+
+
+def test_mlflows_own_queue_is_off_because_it_is_in_memory(place, later, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    assert MLFLOW_ENABLE_ASYNC_LOGGING.get()
+    address.configure()
+    assert not MLFLOW_ENABLE_ASYNC_LOGGING.get()
+
+
 def test_a_line_that_was_never_finished_is_not_an_event(place, later):
     with tracking.stage("sample"):
         pass
@@ -976,7 +1031,7 @@ def test_a_journal_without_its_start_is_set_aside_and_stops_no_other(place, late
         pass
     ended = threading.Event()
     ended.set()
-    courier.Courier(run.journal.folder).run(ended)
+    courier.Courier(run.journal.folder).run(ended.wait)
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{path.parent.name}.without-start cannot be delivered: its start is missing" in line
     _, found = deliver(place)  # says nothing more
@@ -1248,7 +1303,9 @@ def test_what_is_no_secret_is_shown():
 
 
 def test_an_error_is_cut_between_words(place):
-    assert address.line(ValueError("refused " * 99)) == "refused " * 37 + "..."
+    assert one_line(ValueError("refused " * 99)) == "refused " * 37 + "..."
+    assert one_line(KeyboardInterrupt()) == one_line("") == ""
+    assert one_line(TimeoutError()) == "TimeoutError"
 
 
 def test_the_store_says_in_one_line_what_it_lacks(place):

@@ -35,7 +35,9 @@ def _without_secrets(word: re.Match[str]) -> str:
 def one_line(text: object, most: int = 300) -> str:
     """Any text in one line without secrets; what is not UTF-8, as in a file's name, is escaped.
 
-    It has at most `most` characters, and is cut between words if it has several.
+    Of an error it is the message, or the kind if there is none. It has at most `most` characters, and is cut
+    between words if it has several.
     """
-    line = " ".join(without_secrets(str(text)).split()).encode("utf-8", "backslashreplace").decode()
+    said = str(text) or (type(text).__name__ if isinstance(text, Exception) else "")
+    line = " ".join(without_secrets(said).split()).encode("utf-8", "backslashreplace").decode()
     return line if len(line) <= most else line[: most - 4].rsplit(" ", 1)[0] + " ..."

@@ -108,7 +108,7 @@ def _reading(path: str | Path) -> Iterator[None]:
         # NotImplementedError, RuntimeError, OverflowError, ...), and all of them mean a damaged file.
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        reason = one_line(error) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{path} is damaged ({reason}): remove it and run 'dvc repro'") from None
 
 

@@ -24,7 +24,7 @@ def generator(seed: int, stream: str, epoch: int = 0, device: str | torch.device
 
 @contextmanager
 def seeded(seed: int, stream: str) -> Iterator[None]:
-    """For library code that takes no generator: seeds PyTorch's own one, and restores it afterwards."""
+    """For library code that takes no generator: seeds PyTorch's own one, and restores the CPU's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(seed, stream).initial_seed())
         yield

@@ -55,8 +55,14 @@ class Split:
     def for_tuning(self) -> "Split":
         """The split to choose parameters by: the validation images take the test images' place.
 
-        The last training images, as many, become validation images, so that no image is in two parts.
+        The last training images, as many, become validation images, so that no image is in two parts; the
+        generators have trained on these. Raises UserError if there are too few to measure by.
         """
+        if len(self.validation) < LEAST_TEST:
+            raise UserError(
+                f"evaluate.reference is validation, but there are {len(self.validation)} validation images, "
+                f"and must be {LEAST_TEST} or more: set it to test, or add training images"
+            )
         cut = len(self.train) - min(len(self.validation), len(self.train) // 10)
         return Split(
             train=Images(self.train.x[:cut], self.train.y[:cut]),

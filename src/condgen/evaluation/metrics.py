@@ -145,12 +145,17 @@ def label_share(x: Tensor, labels: Tensor) -> Value:
     1 - (variance within classes) / (total variance), both unbiased and summed over pixels; at most 1, and
     about 0 if pictures do not depend on the label. Kelley 1935, "An unbiased correlation ratio measure"
     (epsilon squared). x `[n, d]`, labels `[n]`, those asked for. The interval is that of a ratio of means, by
-    its linear terms (Cochran 1977, "Sampling Techniques", chapter 6).
+    its linear terms (Cochran 1977, "Sampling Techniques", chapter 6). A class with one picture says nothing
+    of the variance within classes, and is left out.
     """
     counts = labels.bincount()
+    several = counts[labels] > 1
+    x, labels = x[several], labels[several]
+    if not len(x):
+        return Value(0.0, n=0)
     means = x.new_zeros(len(counts), x.shape[1]).index_add_(0, labels, x) / counts.clamp(min=1)[:, None]
     sizes = counts[labels].cpu()
-    within = _squared_from(x, means, labels) * sizes / (sizes - 1).clamp(min=1)
+    within = _squared_from(x, means, labels) * sizes / (sizes - 1)
     total = _squared_from(x, x.mean(dim=0, keepdim=True), torch.zeros_like(labels)) * len(x) / (len(x) - 1)
     if not total.any():
         return Value(0.0, n=len(x))

@@ -14,7 +14,8 @@ so drawing with one model needs no other. It has:
   CVAE: without it there is one part, `p.epochs` of `train_step`);
 - `renew_statistics(network, labels, noise)`, for an average of weights (only in the CGAN);
 - `validate(network, images, seed)` -> name -> number, on images that it was not trained on (not in the CGAN);
-- `draw(network, z, labels)` -> images `[n, d]` in [0, 1].
+- `draw(network, z, labels)` -> images `[n, d]` in [0, 1]; z is noise from N(0, I), also for the CVAE, whose
+  prior turns it into codes.
 """
 
 from collections.abc import Mapping

@@ -164,8 +164,10 @@ def gaussian_reconstruction(logits: Tensor, x: Tensor, log_sigma: Tensor) -> Ten
 def bits_per_dimension(nats: float, spec: Spec) -> float:
     """-log p(x|y) of an image in nats -> bits for each of its d numbers.
 
-    A density (colour) is of numbers in [0, 1], of which each of 256 levels takes 1/256: 8 bits are added.
-    (Theis et al. 2016, "A note on the evaluation of generative models", section 3.1)
+    Grey pixels are means of binary ones, so these bits are per binary pixel, not of 256 levels. A density
+    (colour) is of numbers in [0, 1], of which each of 256 levels takes 1/256: 8 bits are added. That is an
+    approximation, because no noise is added to the levels as it should be. (Theis et al. 2016, "A note on the
+    evaluation of generative models", section 3.1)
     """
     return nats / (spec.pixels * log(2)) + (8 if spec.channels > 1 else 0)
 

@@ -13,7 +13,10 @@ PANELS = {
     # title -> model, column -> name of the curve
     "CVAE: −ELBO, nats per image": ("cvae", {"train_loss": "training", "val_loss": "validation"}),
     "CGAN: losses": ("cgan", {"d_loss": "discriminator", "g_loss": "generator"}),
-    "CGAN: D's probability of “real”": ("cgan", {"d_real": "for real images", "d_fake": "for drawn ones"}),
+    "CGAN: sigmoid of D’s logit (article: probability of “real”)": (
+        "cgan",
+        {"d_real": "for real images", "d_fake": "for drawn ones"},
+    ),
 }
 
 

@@ -98,7 +98,8 @@ def interpolation(model: Generator, steps: int, seed: int) -> np.ndarray:
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points `[s, d]` at fractions t `[s, 1]` of the way from a `[d]` to b `[d]`, at constant speed."""
+    """Points `[s, d]` at fractions t `[s, 1]` of the way from a `[d]` to b `[d]`, at a constant
+    angular speed if both are of the same length."""
     angle = torch.acos(torch.clamp(a @ b / (a.norm() * b.norm()), -1, 1))
     if angle < 1e-4 or angle > torch.pi - 1e-4:  # (anti)parallel: no unique great circle
         return a + t * (b - a)
@@ -110,7 +111,8 @@ def table(
 ) -> dict[int, np.ndarray]:
     """One model's part of the article's table, from its history: epoch -> a picture per class.
 
-    Shows the wanted epochs that were trained, and always the last, whose model is evaluated.
+    Shows the wanted epochs that were trained, and always the last of the history. Its model is the
+    one that is evaluated, unless a prior was trained on alone after it.
     epochs `[e]`, images uint8 `[e, n, ...]`, labels `[n]`.
     """
     first = [int(np.argmax(labels == label)) for label in np.unique(labels)]

@@ -43,7 +43,7 @@ print(json.dumps([len(nodes), sum(node["Resources"].get("CPU", 0) for node in no
 
 @dataclass(frozen=True)
 class Line:
-    """What a check came to. do: what mends it; empty if it is well."""
+    """What a check came to. do: what to do about it; empty if it is well."""
 
     what: str
     seen: str
@@ -90,7 +90,7 @@ def together(checks: Mapping[str, Check], seconds: float = SECONDS) -> list[Line
         except Unusable as error:
             found[what] = Line(what, error.seen, error.do)
         except Exception as error:  # of a library: what it says is all that is known
-            found[what] = Line(what, one_line(error) or type(error).__name__, "see docs/team.md")
+            found[what] = Line(what, one_line(error), "see docs/team.md")
 
     # Daemons: a library that hangs must not keep the command from its end.
     threads = {
@@ -166,7 +166,7 @@ def data() -> str:
         return download.BUNDLED
     if p.dataset not in download.MIRRORED:
         if not (root / sets.SETS / p.dataset).exists():
-            raise Unusable(f"{sets.SETS}/{p.dataset} does not exist", "mend data.dataset in params.yaml")
+            raise Unusable(f"{sets.SETS}/{p.dataset} does not exist", "correct data.dataset in params.yaml")
         return f"{sets.SETS}/{p.dataset}"
     from torchvision import datasets  # takes seconds
 
@@ -199,7 +199,7 @@ def git_remote() -> str:
     shown = without_secrets(done.stdout.strip())
     reached = _git("ls-remote", "--heads", "origin")
     if reached.returncode:
-        do = "mend 'git remote -v', the login or the server"
+        do = "correct 'git remote -v', the login or the server"
         raise Unusable(f"{shown} cannot be reached: {_last(reached.stderr)}", do)
     if not reached.stdout:
         raise Unusable(f"{shown} is empty", "git push origin HEAD")

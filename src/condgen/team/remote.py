@@ -38,7 +38,7 @@ def _write(fs: Any, path: str, url: str) -> None:
         try:
             requests.head(url, timeout=SECONDS)
         except requests.RequestException:
-            raise Unusable(f"{url} cannot be reached", "start the server, or mend its address") from None
+            raise Unusable(f"{url} cannot be reached", "start the server, or correct its address") from None
         do = "'dvc pull' works; to push, add a remote of another kind (docs/team.md)"
         raise Unusable(f"{url}: reached, but plain HTTP cannot be written", do)
     if fs.protocol == "local":
@@ -50,11 +50,11 @@ def _write(fs: Any, path: str, url: str) -> None:
     try:
         # An object store has no folders, only a bucket.
         if fs.protocol in ("ssh", "sftp", "webdav", "webdavs", "hdfs", "webhdfs") and not fs.exists(path):
-            raise Unusable(f"{url} does not exist", "make the folder, or mend its address")
+            raise Unusable(f"{url} does not exist", "make the folder, or correct its address")
         fs.pipe_file(target, b"condgen doctor\n")
         fs.rm_file(target)
     except (Unusable, UserError):
         raise
     except Exception as error:  # every kind of store has its own
         do = "is it up, is there such a bucket, and is the login in the environment?"
-        raise Unusable(f"{url} cannot be written: {one_line(error) or type(error).__name__}", do) from None
+        raise Unusable(f"{url} cannot be written: {one_line(error)}", do) from None

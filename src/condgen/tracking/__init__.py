@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from condgen.base import params, pipeline
-from condgen.base.errors import UserError, without_secrets
+from condgen.base.errors import UserError, one_line, without_secrets
 from condgen.tracking import address, courier, provenance
 from condgen.tracking.journal import OUTBOX, Journal
 
@@ -45,7 +45,7 @@ def _reported(method: Callable[..., None]) -> Callable[..., None]:
                 run.tracked = False
                 courier.say(f"{run.journal.folder} was deleted: this stage goes on untracked")
                 return
-            said = f"{method.__name__} cannot be written to {run.journal.folder} ({address.line(error)})"
+            said = f"{method.__name__} cannot be written to {run.journal.folder} ({one_line(error)})"
             courier.say(said)
 
     return call
@@ -207,7 +207,7 @@ def stage(name: str) -> Iterator[Run]:
         error = provenance.why_stopped()
         raise
     except Exception as raised:
-        status, error = "FAILED", address.line(raised)
+        status, error = "FAILED", one_line(raised)
         raise
     finally:
         run.end(status, error)
@@ -230,7 +230,7 @@ def _start(name: str, stages: pipeline.Stages) -> tuple[Run, subprocess.Popen | 
         courier.say(f"{error}: this stage runs untracked")
         return Run(), None
     except Exception as error:
-        courier.say(f"{why} ({address.line(error)}): {then}")
+        courier.say(f"{why} ({one_line(error)}): {then}")
         return run, None
 
 

@@ -1,9 +1,9 @@
 """`python -m condgen.tracking JOURNAL`: the courier of one stage, which `courier.start` starts."""
 
 import os
+import select
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 from condgen.base import files
@@ -16,21 +16,14 @@ def main() -> None:
     The pipe on standard input carries nothing: the operating system closes it when the stage ends, however it
     ends. So the courier need not look at the disk many times a second, and no stage waits for its next look.
     """
-    stage_ended = threading.Event()
-
-    def watch() -> None:
-        os.read(0, 1)  # returns at the end of the pipe; sys.stdin would hold a lock when this process exits
-        stage_ended.set()
-
     folder = Path(sys.argv[1])
     usage = courier.usage_of(folder, os.getppid())
-    threading.Thread(target=watch, daemon=True).start()
     address.configure()
     # MLflow's temporary files are in a folder named after this process: if it is killed, a stage sweeps them.
     with tempfile.TemporaryDirectory(
         prefix=files.unfinished("courier"), ignore_cleanup_errors=True
     ) as tempfile.tempdir:
-        courier.Courier(folder, usage).run(stage_ended)
+        courier.Courier(folder, usage).run(lambda seconds: bool(select.select([0], [], [], seconds)[0]))
 
 
 if __name__ == "__main__":

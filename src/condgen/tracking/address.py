@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from condgen.base.errors import UserError, one_line
+from condgen.base.errors import UserError
 from condgen.base.pipeline import root
 
 SQLITE = "sqlite:///"
@@ -25,9 +25,11 @@ SETTINGS = {
 
 
 def configure() -> None:
-    """Sets what MLflow reads when it is imported, where the user has not: call it before that."""
+    """Sets what MLflow reads from the environment, where the user has not: call it before its import."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    # Whatever the user says: MLflow's own queue is in memory, and a journal is deleted when MLflow has it.
+    os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
 
 
 def given() -> str:
@@ -65,8 +67,3 @@ def readable() -> str:
 def experiment() -> str:
     """MLFLOW_EXPERIMENT_NAME, or "condgen"."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "condgen"
-
-
-def line(error: Exception) -> str:
-    """An error on one line, without the secrets of an address in it."""
-    return one_line(error) or type(error).__name__

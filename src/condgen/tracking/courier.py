@@ -6,18 +6,16 @@ A separate process, so that neither MLflow's import nor a slow or dead server ta
 import os
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from filelock import Timeout
 
-from condgen.base.errors import without_secrets
+from condgen.base.errors import one_line, without_secrets
 from condgen.base.pipeline import root
 from condgen.tracking import journal
-from condgen.tracking.address import line
 from condgen.tracking.provenance import PACKAGE
 
 POLL_SECONDS = 5.0  # each delivery takes a processor from training for a moment
@@ -94,19 +92,22 @@ class Courier:
         self.failing = False
         self.given_up = {folder}
 
-    def run(self, stage_ended: threading.Event) -> None:
-        """Returns when all is delivered, or when MLflow fails after the stage has ended."""
+    def run(self, stage_ended: Callable[[float], bool]) -> None:
+        """Returns when all is delivered, or when MLflow fails after the stage has ended.
+
+        stage_ended: waits for that, so many seconds at most, and says whether it has.
+        """
         journal.tidy(self.folder.parent, say)
         try:
             with self.delivery(self.folder, say) as own:
-                while not self._round(own.advance, stage_ended.is_set()):
-                    stage_ended.wait(RETRY_SECONDS if self.failing else POLL_SECONDS)
+                while not self._round(own.advance, stage_ended(0)):
+                    over = stage_ended(RETRY_SECONDS if self.failing else POLL_SECONDS)
                     if self.usage:
                         self.usage.look()
-                        if stage_ended.is_set() or len(self.usage.seen) >= 3 * AT_ONCE:
+                        if over or len(self.usage.seen) >= 3 * AT_ONCE:
                             own.usage += self.usage.take()
-        except Timeout:
-            pass  # another process delivers this journal
+        except journal.Taken:
+            pass
 
     def _round(self, advance, last: bool) -> bool:
         """Delivers what there is. True: there is nothing more to do."""
@@ -115,7 +116,7 @@ class Courier:
             done = advance()
         except Exception as error:
             if not self.failing:
-                say(f"MLflow cannot be used: {line(error)}")
+                say(f"MLflow cannot be used: {one_line(error)}")
             self.failing = True
             return last
         if self.failing:
@@ -133,8 +134,7 @@ class Courier:
         """
         until, mine = time.monotonic() + seconds, journal.execution(self.folder)
         waiting = [f for f in journal.waiting(self.folder.parent) if f not in self.given_up]
-        for folder in sorted(filter(journal.over, waiting), key=lambda f: journal.execution(f) != mine):
-            foreign = journal.execution(folder) != mine
+        for foreign, folder in sorted((journal.execution(f) != mine, f) for f in waiting if journal.over(f)):
             try:
                 with self.delivery(folder, say) as other:
                     done = other.advance()

@@ -20,23 +20,24 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
 from condgen.base import files
-from condgen.base.errors import UserError, without_secrets
+from condgen.base.errors import UserError, one_line, without_secrets
 from condgen.base.pictures import mosaic
 from condgen.tracking import journal, lineage, registry
-from condgen.tracking.address import address, given, line
+from condgen.tracking.address import address, given
 from condgen.tracking.journal import Event
 from condgen.tracking.store import connect
 
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow has understood, and would say the same to another try
 STATE = "delivered.json"
 FINAL = "final.png"  # the last pictures of a training, as an artifact
+ALONE_SECONDS = 120  # that another process may take for what one does alone
 DIGITS = 6  # significant ones of a metric, for people to read; the files have them all
 
 
 class Delivery:
     """Delivers one journal to the store that its first event names: `with Delivery(...) as d: d.advance()`.
 
-    Entering raises Timeout where another process delivers this journal.
+    Entering raises journal.Taken.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None], to: str | None = None):
@@ -44,16 +45,19 @@ class Delivery:
         self.folder, self.say, self.to = folder, say, to
         self.lock = FileLock(folder / "courier.lock", timeout=0)
         # For what two processes of this machine must not do at once.
-        self.alone = FileLock(folder.parent / "store.lock", timeout=120)
+        self.alone = FileLock(folder.parent / "store.lock", timeout=ALONE_SECONDS)
         self.connected = False
         self.events: list[Event] = []
         # What the stage takes of the machine, to be delivered: metric, value, milliseconds, step.
         self.usage: list[tuple[str, float, int, int]] = []
 
     def __enter__(self) -> "Delivery":
-        if not self.folder.is_dir():  # delivered by now; taking the lock would create it again
-            raise Timeout(str(self.folder))
-        self.lock.acquire()
+        if not self.folder.is_dir():  # taking the lock would create it again
+            raise journal.Taken(str(self.folder))
+        try:
+            self.lock.acquire()
+        except Timeout:
+            raise journal.Taken(str(self.folder)) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,8 +69,7 @@ class Delivery:
         Raises what MLflow raises where it cannot be used. Nothing is lost then: `advance` may be called
         again, by this process or another.
         """
-        events = journal.events(self.folder)
-        self.events = events or self.events
+        self.events = events = journal.events(self.folder)
         if not events:  # someone deleted it
             if self.connected:
                 error = f"{self.folder} was deleted while the stage ran"
@@ -132,7 +135,7 @@ class Delivery:
         except MlflowException as error:
             if error.error_code != REFUSED:
                 raise
-            self.say(f"MLflow refused {event['do']} of {self.folder.name}: {line(error)}")
+            self.say(f"MLflow refused {event['do']} of {self.folder.name}: {one_line(error)}")
 
     def _where(self, event: Event) -> str:
         return self.parent if event.get("parent") else self.run
@@ -168,8 +171,16 @@ class Delivery:
         self.store.client.log_batch(self.run, metrics=metrics)
 
     def _image(self, event: Event) -> None:
-        images = mosaic(np.load(self.folder / event["file"], allow_pickle=False), columns=10)
-        self._picture("samples", images, event["step"], event["at"])
+        if (images := self._images_of(event)) is not None:
+            self._picture("samples", images, event["step"], event["at"])
+
+    def _images_of(self, event: Event) -> np.ndarray | None:
+        """The pictures of an event as one, uint8 `[h, w, ...]`; None if the machine lost power over them."""
+        try:
+            return mosaic(np.load(self.folder / event["file"], allow_pickle=False), columns=10)
+        except (OSError, ValueError, EOFError) as error:
+            self.say(f"pictures of {self.folder.name} are lost: {one_line(error)}")
+            return None
 
     def _picture(self, key: str, images: np.ndarray, step: int, at: int) -> None:
         """A picture that the UI's charts of images know by this key."""
@@ -184,11 +195,9 @@ class Delivery:
     def _final_picture(self, at: int) -> None:
         """The last pictures of a training, at the same step whatever the number of epochs, and as a file."""
         last = next((event for event in reversed(self.events) if event["do"] == "image"), None)
-        if last is None or not (self.folder / last["file"]).exists():
-            return
-        images = mosaic(np.load(self.folder / last["file"], allow_pickle=False), columns=10)
-        self._picture("final", images, 0, at)
-        self.store.client.log_image(self.run, images, artifact_file=FINAL)
+        if last is not None and (images := self._images_of(last)) is not None:
+            self._picture("final", images, 0, at)
+            self.store.client.log_image(self.run, images, artifact_file=FINAL)
 
     def _artifact(self, event: Event) -> None:
         path = str(self.folder / event["file"])
@@ -293,13 +302,17 @@ class Delivery:
             made = lineage.maker(self.store, path, self.start["read"][path])
             new[f"reused.{stage}"] = made.info.run_name if made else "a run that is not in this store"
             new |= {f"reused.{stage}.run": made.info.run_id} if made else {}
-        tags = client.get_run(self.parent).data.tags | new
+        tags = client.get_run(self.parent).data.tags
+        for key in [key for key in tags if key.startswith("reused.") and key.split(".")[1] in ran]:
+            client.delete_tag(self.parent, key)  # said before that stage's run came, which was late
+            del tags[key]
+        tags |= new
         text = [tags.get("note", "")]
         if any(artifact.path == registry.REPORT for artifact in client.list_artifacts(self.parent)):
             text.insert(0, f"[The report]({self.store.link(self.parent)}/artifacts/{registry.REPORT})")
         for key in sorted(key for key in tags if key.startswith("reused.") and key.endswith(".run")):
-            made, page = tags[key.removesuffix(".run")], self.store.link(tags[key])
-            text.append(f"`{key.split('.')[1]}` did not run again: its result is that of [{made}]({page}).")
+            name, page = tags[key.removesuffix(".run")], self.store.link(tags[key])
+            text.append(f"`{key.split('.')[1]}` did not run again: its result is that of [{name}]({page}).")
         new["mlflow.note.content"] = "\n\n".join(filter(None, text))
         self._set_tags(self.parent, new)
 
@@ -320,12 +333,12 @@ def deliver_all(outbox: Path, say: Callable[[str], None], to: str | None = None)
     journal.tidy(outbox, say)
     for folder in filter(journal.over, journal.waiting(outbox)):
         try:
-            with Delivery(folder, say, to and address(to)) as delivery:
+            with Delivery(folder, say, to) as delivery:
                 done = delivery.advance()
             delivered, left = delivered + done, left + (not done)
-        except Timeout:
-            pass  # another process delivers it
+        except journal.Taken:
+            pass
         except Exception as error:
             left += 1
-            say(f"{folder.name} is not delivered: {line(error)}")
+            say(f"{folder.name} is not delivered: {one_line(error)}")
     return delivered, left

@@ -12,7 +12,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import read_mlflow_creds
 
-from condgen.base.errors import UserError, without_secrets
+from condgen.base.errors import UserError, one_line, without_secrets
 from condgen.base.pipeline import root
 from condgen.tracking import address, location
 
@@ -43,7 +43,7 @@ def check() -> str:
     try:
         found = client.get_experiment_by_name(address.experiment())
     except Exception as error:  # of MLflow, SQLAlchemy, a driver
-        raise Unusable(f"{shown}: {said}, but refuses: {address.line(error)}", LOGIN) from None
+        raise Unusable(f"{shown}: {said}, but refuses: {one_line(error)}", LOGIN) from None
     place = found.artifact_location if found is not None else None
     _write(place or "mlflow-artifacts:/", uri, f"{shown}: {said}")
     return f"{shown}: {said}, logged in, artifacts can be written"
@@ -65,7 +65,7 @@ def _version(uri: str, shown: str) -> str:
         answer = requests.get(f"{uri.rstrip('/')}/version", timeout=SECONDS, auth=_login())
     except requests.RequestException as error:
         reason = "silent" if isinstance(error, requests.Timeout) else "cannot be reached"
-        raise Unusable(f"{shown} {reason}", "start the server, or mend MLFLOW_TRACKING_URI") from None
+        raise Unusable(f"{shown} {reason}", "start the server, or correct MLFLOW_TRACKING_URI") from None
     if answer.status_code in (401, 403) and "Invalid Host" not in answer.text:
         raise Unusable(f"{shown}: the login is refused (status {answer.status_code})", LOGIN)
     if not answer.ok:
@@ -73,7 +73,7 @@ def _version(uri: str, shown: str) -> str:
         raise Unusable(f"{shown} answers with status {answer.status_code}, not with a version", do)
     parts = answer.text.strip().split(".")
     if not all(part.isdigit() for part in parts[:2]) or len(parts) < 2:
-        raise Unusable(f"{shown} is no MLflow server", "mend MLFLOW_TRACKING_URI")
+        raise Unusable(f"{shown} is no MLflow server", "correct MLFLOW_TRACKING_URI")
     said, there = f"MLflow {answer.text.strip()}", (int(parts[0]), int(parts[1]))
     here = mlflow.__version__
     if there < OLDEST or parts[0] != here.split(".")[0]:
@@ -100,5 +100,5 @@ def _write(place: str, uri: str, shown: str) -> None:
     except (MlflowException, OSError, requests.RequestException, ImportError) as error:
         do = "the server needs --serve-artifacts, a disk with space, and this login the right to edit"
         raise Unusable(
-            f"{shown}, logged in, but artifacts cannot be written: {address.line(error)}", do
+            f"{shown}, logged in, but artifacts cannot be written: {one_line(error)}", do
         ) from None

@@ -32,6 +32,10 @@ Event = dict[str, Any]
 """{"at": milliseconds, "do": what happened, ...}, plain values."""
 
 
+class Taken(Exception):
+    """Another process delivers a journal, or has delivered it."""
+
+
 class Journal:
     """A journal that is being written, by the stage that owns it. Methods may raise OSError."""
 

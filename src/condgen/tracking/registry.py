@@ -18,7 +18,7 @@ from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from condgen.base.errors import UserError
+from condgen.base.errors import UserError, one_line
 from condgen.tracking import address, location
 from condgen.tracking.address import SQLITE
 
@@ -139,12 +139,11 @@ def report(model: str) -> Path:
         client, of_run = MlflowClient(uri, uri), re.fullmatch("runs:/([^/]+).*", model)
         run = of_run[1] if of_run else str(Model.load(model).run_id)
         parent = client.get_run(run).data.tags.get("mlflow.parentRunId", run)
-        if all(artifact.path != REPORT for artifact in client.list_artifacts(parent)):
-            raise UserError(f"the run that made {model} has no report: its pipeline did not come to it")
-    except UserError:
-        raise
+        artifacts = client.list_artifacts(parent)
     except Exception as error:
-        raise UserError(f"{model} cannot be found in {uri}: {address.line(error)}") from None
+        raise UserError(f"{model} cannot be found in {uri}: {one_line(error)}") from None
+    if all(artifact.path != REPORT for artifact in artifacts):
+        raise UserError(f"the run that made {model} has no report: its pipeline did not come to it")
     return _download(f"runs:/{parent}/{REPORT}")
 
 
@@ -157,4 +156,4 @@ def _download(artifact: str) -> Path:
         mlflow.set_tracking_uri(uri)
         return Path(mlflow.artifacts.download_artifacts(artifact, dst_path=target))
     except Exception as error:
-        raise UserError(f"{artifact} cannot be fetched from {uri}: {address.line(error)}") from None
+        raise UserError(f"{artifact} cannot be fetched from {uri}: {one_line(error)}") from None

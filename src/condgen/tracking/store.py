@@ -13,12 +13,13 @@ from mlflow.tracking import MlflowClient
 from pandas import DataFrame
 
 from condgen.base import files
-from condgen.base.errors import UserError, without_secrets
+from condgen.base.errors import UserError, one_line, without_secrets
 from condgen.base.pipeline import root
 from condgen.tracking import address, location, views
 from condgen.tracking.address import SQLITE
 
 PAGE = 500  # runs in one answer of the server
+NEWEST_FIRST, OLDEST_FIRST = "attributes.start_time DESC", "attributes.start_time ASC"
 # Columns of metrics, but for times: a run of a training stage alone has nothing else.
 MEASURED = r"^metrics\.(?!.*_(seconds|per_second)$)"
 
@@ -30,13 +31,24 @@ class Store(NamedTuple):
     client: MlflowClient
     experiment: str
 
-    def runs(self, query: str, most: int = 50_000) -> list[Run]:
-        """Runs of the experiment that match MLflow's query, the newest first. MLflow gives 50,000 at most."""
-        return self.client.search_runs([self.experiment], query, max_results=most)
+    def runs(self, query: str, order: str = NEWEST_FIRST) -> list[Run]:
+        """Runs of the experiment that match MLflow's query.
+
+        Page by page: for 10,000 runs at once a server needs longer than its answer may take.
+        """
+        found: dict[str, Run] = {}  # one that begins meanwhile moves others to the next page
+        token: str | None = None
+        while token != "":
+            page = self.client.search_runs(
+                [self.experiment], query, max_results=PAGE, order_by=[order], page_token=token
+            )
+            found |= {run.info.run_id: run for run in page}
+            token = page.token or ""
+        return list(found.values())
 
     def latest(self, query: str) -> Run | None:
         """The newest run that matches MLflow's query."""
-        return next(iter(self.runs(query, most=1)), None)
+        return next(iter(self.client.search_runs([self.experiment], query, max_results=1)), None)
 
     def children(self, run: str) -> list[Run]:
         """The stages of a pipeline run."""
@@ -106,7 +118,7 @@ def asking(what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise UserError(f"MLflow cannot {what}: {address.line(error)}") from None
+        raise UserError(f"MLflow cannot {what}: {one_line(error)}") from None
 
 
 def existing() -> Store:
@@ -117,7 +129,7 @@ def existing() -> Store:
         found = client.get_experiment_by_name(name)
     except Exception as error:  # of MLflow, a URL parser, a data base, or a driver that is not installed
         raise UserError(
-            f"MLflow cannot read {uri} ({address.line(error)}): MLFLOW_TRACKING_URI must be the address of "
+            f"MLflow cannot read {uri} ({one_line(error)}): MLFLOW_TRACKING_URI must be the address of "
             "a server, http(s)://..., or of a file, sqlite:///..."
         ) from None
     if found is None:
@@ -128,18 +140,10 @@ def existing() -> Store:
 def finished(store: Store) -> DataFrame:
     """Finished, measured pipeline runs, the oldest first; columns as `mlflow.search_runs` names them.
 
-    Page by page, because a server needs longer for 10,000 runs at once, as that asks for, than its answer may
-    take. Raises UserError where the store fails.
+    Raises UserError where the store fails.
     """
-    query, order = "tags.stage = 'pipeline' AND attributes.status = 'FINISHED'", ["attributes.start_time ASC"]
-    found: list[Run] = []
-    token: str | None = None
     with asking(f"read {store.uri}"):
-        while token != "":
-            page = store.client.search_runs(
-                [store.experiment], query, max_results=PAGE, order_by=order, page_token=token
-            )
-            found, token = found + page, page.token or ""
+        found = store.runs("tags.stage = 'pipeline' AND attributes.status = 'FINISHED'", OLDEST_FIRST)
     rows = [
         {"start_time": run.info.start_time}
         | {f"metrics.{key}": value for key, value in run.data.metrics.items()}

@@ -31,10 +31,10 @@ def train(
 ) -> Iterator[tuple[int, Numbers]]:
     """Trains the epochs that `state` lacks, one per iteration; yields (epoch, numbers).
 
-    kind: a module of `condgen.models`. p: its parameters. A phase after the first begins as `State.settle`
-    says. The numbers are means over an epoch of what the step returns, computed while the weights change. If
-    the model has a `validate`, their names begin with train_, and its numbers on the validation images are
-    added.
+    kind: a module of `condgen.models`. p: its parameters. Each phase after the first begins as
+    `State.begin_phase` says. The numbers are means over an epoch of what the step returns, computed while the
+    weights change. If the model has a `validate`, their names begin with train_, and its numbers on the
+    validation images are added.
     """
     images, name, device = split.train, p.section, split.train.x.device
     validate, renew = getattr(kind, "validate", None), getattr(kind, "renew_statistics", None)
@@ -43,7 +43,7 @@ def train(
     for epoch in range(state.epoch + 1, len(steps) + 1):
         step = steps[epoch - 1]
         if epoch > 1 and step is not steps[epoch - 2]:
-            state.settle()
+            state.begin_phase()
         shuffle = generator(seed, f"{name}/shuffle", epoch, device)
         noise = generator(seed, f"{name}/noise", epoch, device)
         mean = Mean(len(images))

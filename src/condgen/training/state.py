@@ -53,8 +53,8 @@ class State:
         """The network to keep and to draw with, in eval mode: the average if there is one."""
         return (self.model if self.average is None else self.average.module).eval()
 
-    def settle(self) -> None:
-        """Ends a phase: the next one begins with the averaged weights, and Adam with no memory of gradients.
+    def begin_phase(self) -> None:
+        """Between two phases: the next begins with the averaged weights, and without Adam's memory.
 
         Of another loss and of other weights, Adam's means would make its first steps several times too large.
         """
@@ -144,7 +144,7 @@ def begin(
     steps = [epochs * ceil(images / p.batch_size) for epochs, _ in phases(kind, p)]
     found = {part: schedule(optimizer, p, steps) for part, optimizer in optimizers.items()}
     schedules = {part: of_part for part, of_part in found.items() if of_part is not None}
-    return State(model, optimizers, schedules, average(model, p))
+    return State(model, optimizers, schedules, average(model, p, steps))
 
 
 def phases(kind: ModuleType, p: Any) -> list[tuple[int, Callable]]:
