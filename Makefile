@@ -9,6 +9,8 @@
 # make bench, bench-overhead, bench-scale   speed and memory         make docs   update the tables of the pages
 # make weights   the trained weights that the package brings
 # make audit   known vulnerabilities of the pinned packages
+# Other than /bin/sh, so that macOS's make 3.81 starts it for every command: only a shell knows the PATH below.
+SHELL := /bin/bash
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv

@@ -16,13 +16,16 @@ data=$state/postgres/data
 mkdir -p "$state/postgres"
 if [[ $(id -u) == 0 ]]; then chown postgres "$state/postgres"; fi
 if [[ ! -d $data ]]; then
+    new=$state/postgres/new # it becomes $data when it is whole
+    rm -rf "$new"
     # By a pipe: neither a file nor a list of processes shows the password.
     # shellcheck disable=SC2016
     "${as[@]}" bash -c '"$0" -D "$1" -U mlflow -A scram-sha-256 --no-instructions --pwfile=<(printf "%s\n" "$PGPASSWORD")' \
-        "$bin/initdb" "$data"
-    echo "host all all $network scram-sha-256" | "${as[@]}" tee -a "$data/pg_hba.conf" >/dev/null
+        "$bin/initdb" "$new"
+    echo "host all all $network scram-sha-256" | "${as[@]}" tee -a "$new/pg_hba.conf" >/dev/null
     # Single-user mode asks for no password.
-    echo "create database mlflow" | "${as[@]}" "$bin/postgres" --single -D "$data" postgres >/dev/null
+    echo "create database mlflow" | "${as[@]}" "$bin/postgres" --single -D "$new" postgres >/dev/null
+    mv "$new" "$data"
 fi
 exec "${as[@]}" "$bin/postgres" -D "$data" -c listen_addresses="$listen" \
     -c unix_socket_directories="$state/postgres" -c max_connections=200

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -335,7 +336,8 @@ def sweep(arguments: argparse.Namespace) -> None:
         return
     trials = search.run(a.file, found, a.address, a.resume, lambda line: print(line, flush=True))
     print(search.text(trials, found, a.address is not None))
-    print(search.page(a.file.stem))
+    with suppress(UserError):  # all is done, whether MLflow answers or not
+        print(search.page(a.file.stem))
     failed = sum(trial.failed for trial in trials)
     if failed:
         raise UserError(f"{failed} of {len(trials)} trials failed")

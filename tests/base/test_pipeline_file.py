@@ -20,6 +20,16 @@ def repository(root, tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_outside_a_checkout_the_root_is_the_one_that_the_package_comes_from(root, tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.root() == root.resolve()
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "deep/er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep/er")
+    assert pipeline.root() == tmp_path.resolve()
+
+
 def digests():
     stages = pipeline.stages()
     return {name: pipeline.code_digest(spec) for name, spec in stages.items()}

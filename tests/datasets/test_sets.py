@@ -283,6 +283,13 @@ def test_white_ink_on_a_transparent_ground_is_noticed(here, capsys):
             "has the folders train, val, but must have one for each class, or train and",
         ),
         ({"train": 9, "test": 9, "b": 9}, "has the folders b, test, train, but must have one for each class"),
+        ({"Training/a": 9, "Test/a": 9}, "has the folders Test, Training, but must have one for each class"),
+        ({"training/a": 9, "testing/a": 9}, "has the folders testing, training, but must have one for each"),
+        (
+            {"tench, Tinca tinca": 9, "b": 9},
+            "but a class's name must have no comma, and no space at its ends",
+        ),
+        ({"a ": 9, "bc": 9}, "but a class's name must have no comma, and no space at its ends"),
         ({"train": 9, "test": 9}, "own/train holds 0 classes, but must hold 2 to 256: a sub-folder"),
         ({"a": 9, "b\nc": 9}, "has the class 'b\\nc', but a class's name must be one line of text"),
         (
@@ -598,6 +605,25 @@ def test_a_wrong_description_is_refused(here, fake, text, said):
     (here / "x").write_text(text)
     line = refused(here, said, name="x")
     assert f"{here}/x" in line or "cannot get ImageFolder" in line
+
+
+@pytest.mark.parametrize("label", [0, {"species": 1}])
+def test_a_set_that_opens_its_files_late_is_refused_in_one_line(here, monkeypatch, label):
+    class Lazy(datasets.VisionDataset):
+        def __init__(self, root, download, **arguments):
+            super().__init__(root)
+
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, i):
+            if label == 0:
+                raise OSError("image file is truncated")
+            return Image.new("L", (8, 8)), label
+
+    monkeypatch.setattr(datasets, "Flowers102", Lazy)
+    (here / "x").write_text("torchvision: Flowers102\nclasses: [a, b]")
+    assert "Flowers102 cannot be read" in refused(here, "", name="x")
 
 
 def test_mnist_is_todays_and_other_sizes_come_from_it(root, npz, monkeypatch):

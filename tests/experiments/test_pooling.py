@@ -54,6 +54,21 @@ def test_other_data_and_other_code_are_never_pooled():
     assert len(rows) == 4
 
 
+def test_other_pictures_of_the_same_name_and_number_are_not_pooled():
+    own = [
+        run(f"own {i}", i, {"cgan.recall": 0.1}, seed=str(i), data="own, 90 images") | {"tags.data.md5": md5}
+        for i, md5 in enumerate(("aaaa", "bbbb", "bbbb"))
+    ]
+    differing, rows = group(*own)
+    assert differing == ["data.md5"]
+    assert [row.seeds for row in rows] == [["0"], ["1", "2"]]
+
+
+def test_numbers_that_are_equal_are_one_setting():
+    _, rows = group(*(run(text, 1, {"cgan.recall": 0.1}, seed=text, r1=text) for text in ("0", "0.0", "0e0")))
+    assert [row.settings for row in rows] == [{}]
+
+
 def test_runs_of_which_the_data_set_or_a_parameter_is_not_known_are_not_pooled_with_others():
     old = run("old", 4, {"cgan.recall": 0.1}, data=None, seed="2", lr="0.1")
     differing, rows = group(*RUNS, old, run("older", 0, {"cgan.recall": 0.3}, seed="3"))

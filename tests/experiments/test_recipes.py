@@ -192,3 +192,8 @@ def test_only_runs_of_the_latest_code_count_and_a_rung_without_runs_is_empty(roo
     assert (found[0].seeds, found[0].values["recall"]) == (1, 0.4)
     assert (found[1].seeds, found[1].values) == (0, {})
     assert "–" in climb.text(found)
+    new, unknown = runs_of(root, **{"cvae.recall": 0.4}), runs_of(root, **{"cvae.recall": 0.6})
+    found = climb.measured(rungs, DataFrame([new | {"tags.data.md5": "aaaa"}, unknown]))
+    assert found[0].values["recall"] == 0.6, "whose images nobody knows"
+    whole = climb.with_values(DataFrame([new | {"params.cvae.kl_weight": "1.0"}]), {"cvae.kl_weight": 1})
+    assert len(whole) == 1

@@ -319,6 +319,13 @@ def test_the_game_counts_what_was_taken_for_real_beside_d_and_the_classifier(art
     assert f"fooled by 10 of 10 drawn pictures (100 % [{100 * wilson.low:.0f}, 100])" in title
     again = play_game(opened, 8, lambda i: "d")
     assert [again[origin]["taken"] for origin in ("real", "cvae", "cgan")] == [0, 0, 0]
+    opened.evaluate("location.hash = 'game=9'")
+    opened.wait_for_function("document.querySelector('#game .address').textContent === '9'")
+    opened.focus("[data-guess=real]")
+    opened.keyboard.down("r")
+    opened.keyboard.down("r")  # a key that is held repeats
+    assert "Picture 2 of 20" in opened.locator("#game .turn").inner_text()
+    opened.keyboard.up("r")
     assert again["id"] != line["id"]
     same = play_game(opened, 7, lambda i: "ArrowLeft" if i % 2 else "ArrowRight")
     for origin in ("real", "cvae", "cgan"):

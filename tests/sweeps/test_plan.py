@@ -4,6 +4,8 @@ import math
 import os
 import random
 import shutil
+import subprocess
+import types
 
 import pytest
 
@@ -57,7 +59,7 @@ def test_a_grid_is_every_combination_with_every_seed_once(checkout):
 def test_two_trials_with_the_same_values_are_one(checkout):
     sweep, path = read(checkout, GRID.replace("[0.001, 0.002]", "[0.001, 0.001]"))
     assert len(plan.settings(sweep, path)) == 4
-    a, b = {"cgan.lr": 0.001, "seed": 1}, {"seed": 1, "cgan.lr": 0.001}
+    a, b = {"cgan.r1": 1.0, "seed": 1}, {"seed": 1, "cgan.r1": 1}
     assert search.name_of("lr", a) == search.name_of("lr", b) != search.name_of("lr", a | {"seed": 2})
 
 
@@ -145,6 +147,30 @@ def test_a_mistake_is_one_line_that_names_it(checkout, was, now, said):
     assert "\n" not in str(raised.value)
 
 
+def test_values_that_go_together_are_not_refused_one_by_one(checkout):
+    """Convolutions need dropout 0, and the article's is 0.5."""
+    both = GRID.replace("cgan.loss: [hinge, min-max]", "cgan.network: [conv]\n  cgan.dropout: [0.0]")
+    assert len(plan.settings(*read(checkout, both))) == 4
+    with pytest.raises(UserError, match="dropout"):
+        plan.settings(*read(checkout, both.replace("[0.0]", "[0.0, 0.5]")))
+
+
+def test_whole_numbers_of_a_range_are_equally_likely():
+    noise, found = random.Random(1), plan.Range(low=1.2, high=4, whole=True)
+    drawn = [found.draw(noise) for _ in range(3000)]
+    assert {n: round(drawn.count(n) / 3000, 1) for n in set(drawn)} == {2: 0.3, 3: 0.3, 4: 0.3}
+    with pytest.raises(ValueError, match=r"no whole number from 1.2 to 1.4"):
+        plan.Range(low=1.2, high=1.4, whole=True)
+
+
+@pytest.mark.parametrize("name", ["my sweep", "bob's", "-x", "a..b", "é"])
+def test_a_file_whose_name_no_experiment_can_have_is_refused(checkout, name):
+    path = checkout / f"{name}.yaml"
+    path.write_text(GRID)
+    with pytest.raises(UserError, match="experiments get the file's name"):
+        plan.read(path)
+
+
 @pytest.mark.parametrize(
     ("was", "now", "said"),
     [
@@ -165,6 +191,8 @@ def test_a_metric_that_evaluate_does_not_write_is_named_with_those_it_does():
     assert plan.metric_of(results, "cgan.recall") == 0.5
     with pytest.raises(UserError, match=r"must be one of cgan\.recall$"):
         plan.metric_of(results, "cgan.recal")
+    with pytest.raises(UserError, match=r"cgan\.recall was not measured"):
+        plan.metric_of({"cgan": {"recall": None}}, "cgan.recall")
 
 
 def test_the_best_trial_leads_the_table_and_says_how_to_apply_it(checkout):
@@ -202,6 +230,40 @@ def test_a_metric_is_checked_by_the_last_results_that_are_here(checkout):
 )
 def test_workers_get_the_remote_with_its_user_over_ssh_and_without_any_password(origin, shared):
     assert search.without_password(origin) == shared
+
+
+def test_workers_need_a_commit_that_is_on_origin_and_get_the_name_of_the_mlflow_experiment(
+    checkout, tmp_path, monkeypatch
+):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=checkout, check=True)
+
+    for name in ("origin", "upstream"):
+        subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / f"{name}.git")], check=True)
+    git("init", "-q", "-b", "main")
+    for name in ("origin", "upstream"):
+        git("remote", "add", name, str(tmp_path / f"{name}.git"))
+    git("add", "params.yaml")
+    git("commit", "-qm", "a commit")
+    git("push", "-q", "upstream", "main")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host.example:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "ours")
+    monkeypatch.setattr(search, "_dvc", lambda *words: "store")
+    with pytest.raises(UserError, match="origin lacks the commit"):
+        search.home("lr", cluster=True)
+    git("push", "-q", "origin", "main")
+    home = search.home("lr", cluster=True)
+    assert home.environment["MLFLOW_EXPERIMENT_NAME"] == "ours"
+    assert "secret" not in str(home)
+
+
+def test_of_two_trials_with_the_same_values_the_one_with_a_result_counts(checkout):
+    sweep, _ = read(checkout, GRID)
+    done = types.SimpleNamespace(metrics={"metric": 2.0}, config={"values": {"cgan.lr": 0.1}}, error=None)
+    stopped = types.SimpleNamespace(metrics={}, config={"values": {"cgan.lr": 0.1}}, error=None)
+    for order in ([done, stopped], [stopped, done]):
+        (ended,) = search._ended(order, types.SimpleNamespace(sweep="lr"), sweep)
+        assert ended.metric == 2.0
 
 
 def test_a_trial_that_no_machine_has_room_for_is_an_error_and_does_not_wait():

@@ -121,6 +121,11 @@ def test_the_states_of_trials_that_nobody_went_on_with_are_deleted(repository, t
     for name, days in (("old", trial.STATES_DAYS + 1), ("young", trial.STATES_DAYS - 1)):
         (tmp_path / "shared" / name).mkdir(parents=True)
         os.utime(tmp_path / "shared" / name, times=(time.time() - days * trial.DAY,) * 2)
+    mine = tmp_path / "shared/lr-1"
+    mine.mkdir()
+    os.utime(
+        mine, times=(time.time() - (trial.STATES_DAYS + 1) * trial.DAY,) * 2
+    )  # of a sweep that is resumed
     trial.Trial(home, "lr-1", {}, tmp_path / "lr-1")
     assert {path.name for path in (tmp_path / "shared").iterdir()} == {"young", "lr-1"}
 
@@ -154,8 +159,12 @@ def test_a_training_that_the_system_killed_is_tried_again_and_one_that_failed_is
     commit = trial.git("rev-parse", "HEAD", cwd=repository)
     home = trial.Home("lr", str(repository), commit, "cache", str(tmp_path / "here"))
 
-    def ends_with(said):
-        words = [sys.executable, "-c", f"raise SystemExit({said!r})"]
+    def ends_with(said, then=""):
+        words = [
+            sys.executable,
+            "-c",
+            f"import os, sys; print({said!r}, file=sys.stderr); {then or 'sys.exit(1)'}",
+        ]
 
         def begin(self):
             with open(self.log, "ab") as log:
@@ -173,6 +182,26 @@ def test_a_training_that_the_system_killed_is_tried_again_and_one_that_failed_is
     with pytest.raises(UserError) as raised:
         ends_with("ERROR: failed to reproduce 'train_cgan': python stages/train_cgan.py, exited with -9")
     assert not isinstance(raised.value, Failed)
+    for number in (9, 15):  # DVC itself: its log ends with whatever a stage said last
+        with pytest.raises(UserError) as raised:
+            ends_with("CGAN epoch 3", then=f"sys.stderr.flush(); os.kill(os.getpid(), {number})")
+        assert not isinstance(raised.value, Failed)
+
+
+def test_a_push_to_a_host_that_lost_its_power_is_tried_again(tmp_path, monkeypatch):
+    """DVC would wait for its answer for ever."""
+    asked = []
+    monkeypatch.setattr(trial, "ATTEMPT_SECONDS", 0)
+
+    def first_was_there():
+        asked.append(1)
+        return len(asked) > 1
+
+    words = [sys.executable, "-c", "import time; time.sleep(600)"]
+    trial.persist(words, tmp_path, tmp_path / "log.txt", os.environ, unless=first_was_there, seconds=0.2)
+    assert len(asked) == 2
+    with pytest.raises(UserError, match=r"no answer within 0.2 s"):
+        trial.call(words, tmp_path, tmp_path / "log.txt", os.environ, 0.2)
 
 
 def test_a_clone_stays_until_every_courier_has_delivered(repository, tmp_path, monkeypatch, clock):

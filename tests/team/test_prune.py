@@ -203,6 +203,20 @@ def test_files_of_trials_that_run_are_not_collected(full, repository):
     assert len(full.names()) == 9
 
 
+@pytest.mark.parametrize("copy", ["exps/standalone/tmpabc", "exps/tmpabc"])
+def test_files_of_experiments_that_run_are_not_collected_nor_those_begun_before_the_answer(
+    full, repository, copy
+):
+    def begin(question):
+        (repository / ".dvc/tmp" / copy).mkdir(parents=True)
+        return "y"
+
+    for ask, yes in ((begin, False), (None, True)):
+        with pytest.raises(UserError, match=f"an experiment runs in .*{copy}"):
+            prune.prune("30d", False, yes, lambda line: None, ask)
+    assert len(full.names()) == 9
+
+
 @pytest.mark.parametrize("age", ["30", "d", "-1d", "30 days", ""])
 def test_an_age_must_have_a_unit(age):
     with pytest.raises(UserError, match="must be as 30d, 12h or 4w"):
@@ -228,6 +242,7 @@ def test_runs_of_attempts_that_died_are_closed_and_those_of_others_are_not(repos
     runs.add("lr-1", 1, **mine)
     runs.add("lr-2", 1, status="RUNNING", **mine | {"git.commit": "b2"})
     runs.add("other-1", 1, status="RUNNING", **mine | {"sweep": "other"})
+    assert cleaning.close(runs.store, "lr", "a1", host="another") == 0
     assert cleaning.close(runs.store, "lr", "a1") == 2, "the pipeline run and its stage"
     assert cleaning.close(runs.store, "lr", "a1") == 0
     states = sorted(

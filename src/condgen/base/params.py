@@ -106,6 +106,16 @@ def parse(text: str, path: str | Path) -> dict[str, Any]:
     return content
 
 
+def plain(value: Any) -> Any:
+    """The same for values that are equal as numbers: 1, 1.0 and, as MLflow has them, "1" and "1.0"."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class LeadingZero(str):
     """An integer such as 010: 10 in YAML 1.2, 8 in YAML 1.1 and in C. A string, so validation refuses it."""
 

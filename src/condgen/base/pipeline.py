@@ -24,8 +24,9 @@ def root() -> Path:
     if os.environ.get("DVC_ROOT"):
         return Path(os.environ["DVC_ROOT"]).resolve()
     here = Path.cwd().resolve()
-    found = (folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file())
-    return next(found, Path(__file__).resolve().parents[2])
+    # From elsewhere, the checkout that this package was installed from (pip install -e), if it was.
+    places = (here, *here.parents, *Path(__file__).resolve().parents)
+    return next((folder for folder in places if (folder / "dvc.yaml").is_file()), here)
 
 
 def stages() -> Stages:

@@ -22,6 +22,11 @@ def classes(names: list[str], where: Path, how: str) -> None:
                 f"{where} has the class {name!a}, but a class's name must be at most 100 characters without "
                 "slashes, and not begin with a dot: it names folders, too"
             )
+        if any(len(other) > 1 for other in names) and ("," in name or name != name.strip()):
+            raise UserError(
+                f"{where} has the class {name!a}, but a class's name must have no comma, and no space at its "
+                "ends: what is to be drawn is typed as names with commas between them"
+            )
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise UserError(f"{where} has the class {twice} twice, but each class must have its own name")

@@ -18,7 +18,7 @@ from condgen.datasets import checks, resize
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PARTS = {"train", "test"}
-OTHER_PARTS = {"val", "valid", "validation"}
+OTHER_PARTS = {"training", "testing", "val", "valid", "validation"}
 SHOWN = 20  # unreadable files that are printed
 
 
@@ -41,7 +41,7 @@ def find(folder: Path) -> tuple[list[str], Pictures, Pictures | None]:
     Raises UserError if they are neither, or if there are too few or too many classes.
     """
     names = _sub_folders(folder)
-    parts = names & (PARTS | OTHER_PARTS)
+    parts = {name for name in names if name.lower() in PARTS | OTHER_PARTS}
     if len(parts) > 1 and names != PARTS:
         raise UserError(
             f"{folder} has the folders {_list(names)}, "

@@ -220,7 +220,14 @@ def _torchvision(path: Path, known: Known, p: DataParams, root: Path) -> dict[st
                 f"without a network, put there {files or 'its files'}"
             ) from None
         y = np.empty(len(held), np.int64)
-        arrays[f"x_{part}"] = resize.stack(_upright(held, y, known), np.arange(len(y)), p.side, p.channels)
+        try:
+            arrays[f"x_{part}"] = resize.stack(
+                _upright(held, y, known), np.arange(len(y)), p.side, p.channels
+            )
+        except UserError:
+            raise
+        except Exception as error:  # some sets open their files only now, and some labels are no numbers
+            raise UserError(f"{path}: {known.torchvision} cannot be read: {one_line(error, 200)}") from None
         if y.min() < 0 or y.max() > 255:
             raise UserError(
                 f"{path}: labels are {y.min()} to {y.max()} after first_label, but must be 0 to 255"

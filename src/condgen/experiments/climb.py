@@ -62,11 +62,14 @@ def with_values(runs: DataFrame, values: Mapping[str, Any], ignored: Sequence[st
 
     ignored: beginnings of dotted names that do not matter either.
     """
-    wanted = {key: str(value) for key, value in (params.flat() | dict(values)).items()}
-    for key, value in wanted.items():
+    for key, value in (params.flat() | dict(values)).items():
         if not key.startswith(("registry.", "seed", *ignored)):
             column = f"params.{key}"
-            runs = runs[runs[column] == value] if column in runs else runs[:0]
+            runs = (
+                runs[runs[column].map(params.plain) == params.plain(str(value))]
+                if column in runs
+                else runs[:0]
+            )
     return runs
 
 
@@ -75,7 +78,8 @@ def _pooled(model: str, number: int, idea: str, runs: DataFrame) -> Climbed:
         return Climbed(model, number, idea, 0, {}, {})
     for tag in TAGS:
         if tag in runs:
-            runs = runs[runs[tag] == runs[tag].iloc[-1]]
+            known = runs[tag].fillna("–")
+            runs = runs[known == known.iloc[-1]]
     # Of a seed's runs the latest counts, number by number: a run whose training DVC had in its cache has no
     # training time, but an earlier one has it.
     runs = runs.groupby("params.seed", as_index=False).last()

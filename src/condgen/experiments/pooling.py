@@ -11,6 +11,7 @@ from typing import Any
 
 from pandas import DataFrame
 
+from condgen.base import params
 from condgen.base.errors import UserError
 
 SEED = "params.seed"
@@ -18,7 +19,7 @@ NAME = "tags.mlflow.runName"
 PROCESSOR = "tags.processor"
 NAMES_WIDTH = 40  # characters of the runs' names in a row of the table
 # Runs that differ in one of these are never pooled, nor are runs with different parameters.
-TAGS = ["tags.code", "tags.data"]
+TAGS = ["tags.code", "tags.data", "tags.data.md5"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ def group(runs: DataFrame, metrics: Sequence[str]) -> tuple[list[str], list[Row]
     runs = runs.reindex(columns=runs.columns.union([*TAGS, SEED, NAME, PROCESSOR]))
     runs[NAME] = runs[NAME].astype(object).fillna("–")
     runs[[*keys, SEED]] = runs[[*keys, SEED]].astype(object).fillna("–")
+    for key in keys:
+        if key not in TAGS:
+            runs[key] = runs[key].map(lambda text: str(params.plain(text)))
     runs = runs.drop_duplicates([*keys, SEED], keep="last")
     differing = [key for key in keys if runs[key].nunique() > 1]
     rows = []

@@ -175,7 +175,8 @@ def reels(histories: Mapping[str, np.ndarray], classes: int) -> list[Reel]:
         shown = images[np.array(epochs) - 1, : 2 * REEL, :k]
         flat = shown.reshape(len(epochs), -1, *images.shape[3:])
         columns = k if k > 1 else int(np.ceil(len(flat[0]) ** 0.5))
-        flat = flat[:, : len(flat[0]) // columns * columns]  # no row is left unfinished
+        missing = -flat.shape[1] % columns  # of the last row
+        flat = np.pad(flat, [(0, 0), (0, missing), *[(0, 0)] * (flat.ndim - 2)])
         frames = [_sheet(small(frame).reshape(-1, columns, *_small_shape(frame))) for frame in flat]
         across = int(np.ceil(len(frames) ** 0.5))
         blank = [np.zeros_like(frames[0])] * (-len(frames) % across)

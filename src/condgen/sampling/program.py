@@ -144,9 +144,12 @@ class Program:
                 case nn.BatchNorm2d():  # in eval mode: a factor and a shift for each channel
                     assert layer.running_mean is not None, "batch normalisation without statistics"
                     assert layer.running_var is not None
-                    scale = layer.weight.double() / (layer.running_var.double() + layer.eps).sqrt()
-                    self.add("scale_shift", scale=scale,
-                             shift=layer.bias - layer.running_mean * scale)  # fmt: skip
+                    weight, bias, mean, variance = (  # not every accelerator has float64
+                        tensor.cpu().double()
+                        for tensor in (layer.weight, layer.bias, layer.running_mean, layer.running_var)
+                    )
+                    scale = weight / (variance + layer.eps).sqrt()
+                    self.add("scale_shift", scale=scale, shift=bias - mean * scale)
                 case nn.Unflatten():
                     self.add("reshape", shape=list(layer.unflattened_size))
                 case nn.ReLU():
@@ -168,7 +171,7 @@ def _cvae(program: Program, network: CVAE) -> None:
     prior = network.prior
     gaussian = prior if isinstance(prior, ClassGaussian) else prior.base if isinstance(prior, Flow) else None
     if gaussian is not None:
-        program.add("class_gaussian", mu=gaussian.mu, sigma=torch.exp(gaussian.logvar.double() / 2))
+        program.add("class_gaussian", mu=gaussian.mu, sigma=torch.exp(gaussian.logvar.cpu().double() / 2))
     if isinstance(prior, Flow):
         for coupling in prior.couplings:
             assert isinstance(coupling, Coupling)

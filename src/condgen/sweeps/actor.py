@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
+from condgen.base.errors import UserError
 from condgen.sweeps import plan, search
 from condgen.sweeps.plan import Failed
 from condgen.sweeps.trial import Home
@@ -37,6 +39,8 @@ class Actor(tune.Trainable):
         try:
             metric = plan.metric_of(self.trial.finish(), self.sweep.metric)
         except Failed as error:  # anything else is raised, and Ray tries again
+            with suppress(UserError):  # now: after the last trial Ray waits only seconds for `cleanup`
+                self.trial.stop("")
             return {"done": True, "failed": str(error)}
         return {"done": True, "metric": metric, "took": self.trial.took}
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import random
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from condgen.experiments import recipes
 Values = dict[str, Any]
 """Parameter -> its value in a trial, such as {"cgan.lr": 0.0002}."""
 RESULTS = Path("data/metrics/evaluate.json")
+NAME = re.compile(r"\w[\w-]*(\.[\w-]+)*", re.ASCII)
 ALWAYS = {"evaluate.reference": "validation"}  # a search never looks at test images
 
 
@@ -41,12 +43,16 @@ class Range(_Strict):
     def _ordered(self) -> "Range":
         if not self.low < self.high:
             raise ValueError(f"low is {self.low}, but must be below high, {self.high}")
+        if self.whole and math.ceil(self.low) > math.floor(self.high):
+            raise ValueError(f"there is no whole number from {self.low} to {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"low is {self.low}, but must be above 0 with log")
         return self
 
     def draw(self, noise: random.Random) -> float:
         """A number in the range."""
+        if self.whole and not self.log:
+            return noise.randint(math.ceil(self.low), math.floor(self.high))
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         drawn = noise.uniform(low, high)
         number = min(max(math.exp(drawn) if self.log else drawn, self.low), self.high)
@@ -131,17 +137,26 @@ def read(path: Path) -> Sweep:
             name: _choices(found, f"{path}: vary.{name}") for name, found in content["vary"].items()
         }
     sweep: Sweep = params.validate(Sweep, content, path)
-    always = fixed(sweep, path)
-    for name, choices in sweep.vary.items():
-        for value in [choices.low, choices.high] if isinstance(choices, Range) else choices:
-            whole = isinstance(choices, Range) and choices.whole
-            recipes.checked(always | {name: int(value) if whole else value}, str(path))
+    if not NAME.fullmatch(path.stem):
+        raise UserError(f"{path}: experiments get the file's name, so it must be letters, digits, - _ and .")
+    always, ends = fixed(sweep, path), {name: _ends(choices) for name, choices in sweep.vary.items()}
+    first = {name: values[0] for name, values in ends.items()}  # some parameters fit only some others
+    for name, values in ends.items():
+        for value in values:
+            recipes.checked(always | first | {name: value}, str(path))
     number = sweep.stop.number if sweep.stop else None
     if number and number.partition(".")[0] not in (stages := pipeline.stages()):
         raise UserError(f"{path}: stop.number is {number}, but must begin with one of {', '.join(stages)}")
     if RESULTS.is_file():  # of the last run here, which has the names
         metric_of(json.loads(RESULTS.read_text(encoding="utf-8")), sweep.metric)
     return sweep
+
+
+def _ends(choices: list[Any] | Range) -> list[Any]:
+    """The values of a list, or the ends of a range."""
+    if not isinstance(choices, Range):
+        return choices
+    return [int(end) if choices.whole else end for end in (choices.low, choices.high)]
 
 
 def _choices(found: Any, source: str) -> list[Any] | Range:
@@ -199,8 +214,8 @@ def listed(sweep: Sweep, path: Path) -> str:
 
 
 def digest(values: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits: the same for the same values."""
-    text = json.dumps(dict(sorted(values.items())), default=str)
+    """Eight hexadecimal digits: the same for the same values, as which 1 and 1.0 count."""
+    text = json.dumps({key: params.plain(value) for key, value in sorted(values.items())}, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -214,6 +229,9 @@ def metric_of(results: Mapping[str, Any], metric: str) -> float:
     """The metric of an evaluate.json. Raises Failed if it has no such number."""
     value = params.dotted(dict(results)).get(metric)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        numbers = [k for k, v in params.dotted(dict(results)).items() if isinstance(v, int | float)]
+        every = params.dotted(dict(results))
+        if every.get(metric, 0) is None:
+            raise Failed(f"{metric} was not measured")
+        numbers = [key for key, number in every.items() if isinstance(number, int | float)]
         raise Failed(f"metric is {metric}, but must be one of {', '.join(numbers)}")
     return float(value)

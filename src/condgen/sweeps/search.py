@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from condgen.base import files, pipeline
 from condgen.base.errors import UserError, one_line, without_secrets
 from condgen.sweeps import plan
-from condgen.sweeps.trial import Home, Trial, git
+from condgen.sweeps.trial import PATIENCE, STOP_SECONDS, Home, Trial, git
 from condgen.tracking import address
 
 STATES = ".dvc/tmp/sweeps"  # what Ray keeps of a sweep, to go on with it
@@ -56,10 +58,10 @@ def home(name: str, cluster: bool) -> Home:
     if not _dvc("config", "core.remote"):
         raise UserError("there is no default DVC remote, to which trials could push: 'dvc remote add -d'")
     origin = git("remote", "get-url", "origin", cwd=root)
-    if not git("branch", "--remotes", "--contains", commit, cwd=root):
+    if not git("branch", "--remotes", "--list", "origin/*", "--contains", commit, cwd=root):
         raise UserError(f"origin lacks the commit {commit[:7]}: 'git push'")
     # Every machine has logins of its own.
-    there = {"MLFLOW_TRACKING_URI": without_secrets(uri)}
+    there = {"MLFLOW_TRACKING_URI": without_secrets(uri), "MLFLOW_EXPERIMENT_NAME": address.experiment()}
     return Home(name, without_password(origin), commit, None, None, there)
 
 
@@ -91,6 +93,8 @@ def run(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     # What a trial says after an epoch, and at its end, are different numbers.
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+    # A trial that is stopped may wait for MLflow before it ends.
+    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", str(PATIENCE + 2 * STOP_SECONDS))
     try:
         import ray
         from ray import tune
@@ -111,7 +115,7 @@ def run(
     here: dict[str, Any] = {} if at else {"num_cpus": sweep.at_once * sweep.cpus, "include_dashboard": False}
     needs = {"CPU": sweep.cpus, **({"GPU": sweep.gpus} if sweep.gpus else {})}
     try:
-        ray.init(address=at, log_to_driver=False, logging_level=logging.ERROR, **here)
+        ray.init(address=at or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"this machine is no node of a Ray cluster at {at}: {one_line(error)}") from None
     try:
@@ -172,7 +176,9 @@ def _close(of: Home, say: Callable[[str], None]) -> None:
     from condgen.tracking import cleaning, store
 
     try:
-        closed = cleaning.close(store.existing(), of.sweep, of.commit)
+        # Two machines may run a sweep of this name, each by itself.
+        host = platform.node() if of.folder else None
+        closed = cleaning.close(store.existing(), of.sweep, of.commit, host)
     except UserError as error:
         say(f"runs of attempts that died may still be shown as running: {error}")
         return
@@ -233,7 +239,8 @@ def _ended(results: Any, of: Home, sweep: plan.Sweep) -> list[Ended]:
         why = numbers.get("failed") or (str(result.error).strip().splitlines()[-1] if result.error else "")
         metric, name = numbers.get("metric"), name_of(of.sweep, values)
         said, took = without_secrets(why or "stopped early"), numbers.get("took", {})
-        found[name] = Ended(name, values, metric, said, bool(why), took)
+        if name not in found or metric is not None:  # the same values may have been tried twice
+            found[name] = Ended(name, values, metric, said, bool(why), took)
     sign = 1 if sweep.direction == "min" else -1
     return sorted(found.values(), key=lambda t: (t.metric is None, sign * (t.metric or 0), t.name))
 
@@ -268,7 +275,14 @@ def text(trials: list[Ended], sweep: plan.Sweep, cluster: bool) -> str:
 
 
 def page(sweep: str) -> str:
-    """The address of the sweep's runs in the MLflow UI that `make ui` starts, or the server's."""
-    server = without_secrets(address.address())
+    """The address of the sweep's runs in the MLflow UI that `make ui` starts, or the server's.
+
+    Raises UserError where the store cannot be read.
+    """
+    from condgen.tracking import store
+
+    opened = store.existing()
+    server = without_secrets(opened.uri).rstrip("/")
     base = address.LOCAL_UI if server.startswith(address.SQLITE) else server
-    return f"{base}/#/experiments/1/runs?searchFilter=tags.sweep%20%3D%20%27{sweep}%27"
+    query = quote(f"tags.sweep = '{sweep}'")
+    return f"{base}/#/experiments/{opened.experiment}/runs?searchFilter={query}"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,10 +113,12 @@ class Trial:
     def _keep_states(self) -> None:
         """Trainings store their epochs outside the clone, for the next attempt if this one dies."""
         self.states.mkdir(parents=True, exist_ok=True)
+        os.utime(self.states)  # also where a sweep is resumed after weeks
         if not self.home.folder:
             for other in self.states.parent.iterdir():  # of trials that ended on another machine
-                if time.time() - other.stat().st_mtime > STATES_DAYS * DAY:
-                    shutil.rmtree(other, ignore_errors=True)
+                with suppress(OSError):  # another machine was quicker
+                    if time.time() - other.stat().st_mtime > STATES_DAYS * DAY:
+                        shutil.rmtree(other, ignore_errors=True)
         (self.clone / RESUME).symlink_to(self.states)
         with open(self.clone / ".git/info/exclude", "a", encoding="utf-8") as file:
             file.write(f"/{RESUME}\n")  # .gitignore names the folder, and a link is none
@@ -205,14 +207,16 @@ class Trial:
         self.took["dvc exp run"] = time.monotonic() - self.begun
         if status:
             said = last_line(self.log)
-            kind = UserError if OUTSIDE.search(said) else Failed
+            kind = (
+                UserError if status < 0 or OUTSIDE.search(said) else Failed
+            )  # below 0: DVC itself was killed
             raise kind(f"{self.name} failed: {said} (all of it is in {self.log})")
         results = json.loads((self.clone / RESULTS).read_text(encoding="utf-8"))
         self._deliver()
         if not self.home.cache:
             self._persist(["dvc", "push", "--quiet"])
         words = ["dvc", "exp", "push", "--no-cache", self.home.git, self.name]
-        self._persist(words, unless=lambda: self.home.finished(self.name))
+        self._persist(words, unless=lambda: self.home.finished(self.name), seconds=SILENT_SECONDS)
         # DVC ends well, too, where it pushes nothing because another attempt was first.
         if patiently(lambda: self.home.finished(self.name)) is None:
             raise UserError(f"{self.name} is not on {self.home.git} after 'dvc exp push'")
@@ -236,9 +240,9 @@ class Trial:
         with self._timed(words):
             call(words, self.clone, self.log, self.environment)
 
-    def _persist(self, words: list[str], unless: Any = None) -> None:
+    def _persist(self, words: list[str], unless: Any = None, seconds: float | None = None) -> None:
         with self._timed(words):
-            persist(words, self.clone, self.log, self.environment, unless)
+            persist(words, self.clone, self.log, self.environment, unless, seconds)
 
     @contextmanager
     def _timed(self, words: list[str]) -> Iterator[None]:
@@ -270,27 +274,37 @@ def git(*words: str, cwd: Path | None = None) -> str:
     return done.stdout.strip()
 
 
-def call(words: list[str], cwd: Path, log: Path, environment: Mapping[str, str]) -> None:
-    """Runs a command; its output goes to the log. Raises UserError if it fails."""
+def call(
+    words: list[str], cwd: Path, log: Path, environment: Mapping[str, str], seconds: float | None = None
+) -> None:
+    """Runs a command; its output goes to the log. Raises UserError if it fails, or takes so many seconds."""
     with open(log, "ab") as file:
-        done = subprocess.run(
-            words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, check=False
-        )
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
+        try:
+            done = subprocess.run(words, cwd=cwd, env=environment, check=False, timeout=seconds, **options)
+        except subprocess.TimeoutExpired:
+            raise UserError(f"'{' '.join(words[:3])}': no answer within {seconds} s") from None
     if done.returncode:
         raise UserError(f"'{' '.join(words[:3])}' failed: {last_line(log)} (all of it is in {log})")
 
 
 def persist(
-    words: list[str], cwd: Path, log: Path, environment: Mapping[str, str], unless: Any = None
+    words: list[str],
+    cwd: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    unless: Any = None,
+    seconds: float | None = None,
 ) -> None:
     """Runs a command until it works, for at most PATIENCE seconds: a server may be down for a while.
 
-    unless: whether it is needless by now, because another attempt of the trial was first.
+    unless: whether it is needless by now, because another attempt of the trial was first. seconds: that one
+    attempt may take; DVC waits for ever for a git server whose machine lost its power.
     """
 
     def attempt() -> None:
         try:
-            call(words, cwd, log, environment)
+            call(words, cwd, log, environment, seconds)
         except UserError:
             if unless is None or not unless():
                 raise

@@ -71,6 +71,7 @@ def prune(
             raise UserError("nobody can be asked here: --yes removes them, --dry-run only lists them")
         if ask("Remove them? [y/N] ").strip().lower() not in ("y", "yes"):
             raise UserError("nothing was removed")
+        _alone(root)  # again: the answer took its time
     left = cleaning.remove(tracked, what)
     for start in range(0, len(going), 100):
         _dvc(root, "exp", "remove", *(experiment.ref for experiment in going[start : start + 100]))
@@ -122,12 +123,11 @@ def _described(what: cleaning.Old, going: list[Experiment], before: float) -> It
 
 
 def _alone(root: Path) -> None:
-    """Raises UserError while trials run: their files are named by nothing yet."""
-    clones = list(root.glob(".dvc/tmp/sweeps/*-trials/*/clone"))
-    if clones:
-        raise UserError(
-            f"a sweep runs, or was stopped: 'condgen sweep --resume' first, or remove {clones[0]}"
-        )
+    """Raises UserError while trials or experiments run in copies: their files are named by nothing yet."""
+    for clone in root.glob(".dvc/tmp/sweeps/*-trials/*/clone"):
+        raise UserError(f"a sweep runs, or was stopped: 'condgen sweep --resume' first, or remove {clone}")
+    for copy in (*root.glob(".dvc/tmp/exps/tmp*"), *root.glob(".dvc/tmp/exps/standalone/tmp*")):
+        raise UserError(f"an experiment runs in {copy}: wait for its end; if none does, remove this folder")
 
 
 def _dvc(root: Path, *words: str) -> None:

@@ -136,13 +136,14 @@ def remove(store: Store, what: Old) -> str:
     return ""
 
 
-def close(store: Store, sweep: str, commit: str) -> int:
+def close(store: Store, sweep: str, commit: str, host: str | None = None) -> int:
     """Closes the runs of a sweep that nobody ends any more as KILLED; returns how many. Raises UserError.
 
-    commit: that the sweep was started from, because somebody else's may have the same name. An attempt whose
-    machine died left them. To be called when no trial of the sweep runs.
+    commit: that the sweep was started from, because somebody else's may have the same name. host: only those
+    that ran there. An attempt whose machine died left them. To be called when no trial of the sweep runs.
     """
     of_sweep = f"tags.sweep = '{sweep}' AND tags.`git.commit` = '{commit}'"
+    of_sweep += f" AND tags.host = '{host}'" if host else ""
     with asking(f"close runs of {store.uri}"):
         left = store.runs(f"{of_sweep} AND attributes.status = 'RUNNING'")
         for run in left:

@@ -209,7 +209,8 @@ class Delivery:
         used = entities.DatasetInput(data, [entities.InputTag("mlflow.data.context", event["context"])])
         for run in (self.run, self.parent):
             self.store.client.log_inputs(run, [used])
-            self.store.client.set_tag(run, "data", event["name"])  # mlflow.search_runs shows no inputs
+            # mlflow.search_runs shows no inputs; other pictures may have the same name and number.
+            self._set_tags(run, {"data": event["name"], "data.md5": event["md5"][:8]})
 
     def _tags(self, event: Event) -> None:
         self._set_tags(self._where(event), event["tags"])

@@ -133,7 +133,7 @@
     const real = { r: true, R: true, ArrowLeft: true, d: false, D: false, ArrowRight: false }[event.key];
     if (real === undefined) return;
     event.preventDefault();
-    guess(real);
+    if (!event.repeat) guess(real);
   });
   find(".copy").addEventListener("click", copy);
   const random = () => crypto.getRandomValues(new Uint32Array(1))[0] % MOST_GAMES;

@@ -81,6 +81,7 @@
 
   // Draws what is asked for now. What changes meanwhile is drawn next, so dragging shows whole pictures.
   async function draw() {
+    if (!models.every(model => model.program)) return; // still loading, or this browser cannot
     section.dataset.state = "drawing";
     again = true;
     if (busy) return;
