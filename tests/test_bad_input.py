@@ -155,7 +155,7 @@ def test_a_value_of_the_wrong_type_or_range(checkout, key, values):
 def test_a_stage_that_dvc_runs_says_how_to_get_back_what_dvc_removed(checkout, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "train_cvae")
     change(checkout / "params.yaml", "cvae.lr", lambda section, name: section.__setitem__(name, "abc"))
-    said = "cvae.lr is 'abc', but must be a number in (0, 1]; then 'dvc checkout' brings back what"
+    said = "cvae.lr is 'abc', but must be a number in (0, 1]; correct it, then 'dvc checkout' brings"
     refused(checkout, lambda: preflight.run(never), said)
 
 
