@@ -209,9 +209,9 @@ def measure(team, name, size, at_once):
 
 
 def curve(start, ends, at_once):
-    """Prints seconds a trial of the first 10, the next 90, the next 900 of a sweep; start: of the sweep."""
+    """Prints seconds a trial of the first 10, the next 90, and each 100 after them; start: of the sweep."""
     first = 0
-    for last in (10, 100, 1_000):
+    for last in (10, *range(100, len(ends) + 100, 100)):
         chosen = ends[first:last]
         if not chosen:
             return
