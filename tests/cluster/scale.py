@@ -1,11 +1,12 @@
 """What a trial takes besides its work, and what asking takes, the more experiments a team has.
 
     make bench-scale                      6 trials on top of 0, 100, 1,000 and 10,000 experiments
-    PYTHONPATH=tests python tests/cluster/scale.py --trials 1000 --filled 0
+    PYTHONPATH=tests python tests/cluster/scale.py --trials 1000 --filled 0 --at-once 4
 
 The trials are real: Ray, a clone, DVC, MLflow on PostgreSQL, an S3 store and git, on one machine; their only
 stage sleeps and logs. What is there before is filled in: copies of a trial's commit, and of its rows in the
-data base. Every trial is counted at the end: on git, and in MLflow.
+data base. Every trial is counted at the end: on git, and in MLflow. Within a
+sweep it prints the first 10 trials, the next 90, and each 100 after them.
 """
 
 import argparse

@@ -65,11 +65,9 @@ def with_values(runs: DataFrame, values: Mapping[str, Any], ignored: Sequence[st
     for key, value in (params.flat() | dict(values)).items():
         if not key.startswith(("registry.", "seed", *ignored)):
             column = f"params.{key}"
-            runs = (
-                runs[runs[column].map(params.plain) == params.plain(str(value))]
-                if column in runs
-                else runs[:0]
-            )
+            if column not in runs:
+                return runs[:0]
+            runs = runs[runs[column].map(params.plain) == params.plain(str(value))]
     return runs
 
 

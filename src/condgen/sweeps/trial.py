@@ -207,9 +207,8 @@ class Trial:
         self.took["dvc exp run"] = time.monotonic() - self.begun
         if status:
             said = last_line(self.log)
-            kind = (
-                UserError if status < 0 or OUTSIDE.search(said) else Failed
-            )  # below 0: DVC itself was killed
+            killed = status < 0 or OUTSIDE.search(said)  # DVC itself, or a stage
+            kind = UserError if killed else Failed
             raise kind(f"{self.name} failed: {said} (all of it is in {self.log})")
         results = json.loads((self.clone / RESULTS).read_text(encoding="utf-8"))
         self._deliver()

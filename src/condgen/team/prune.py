@@ -1,4 +1,4 @@
-"""`condgen prune`: removes old runs of MLflow, old DVC experiments, and files that nothing names any more.
+"""`condgen prune`: removes old runs of MLflow, old DVC experiments, and files that only old commits name.
 
 Kept, however old: a run that made a file of the workspace, a branch, a tag or a kept experiment; champions;
 pinned runs; and the experiments of both.

@@ -32,7 +32,7 @@ class Store(NamedTuple):
     experiment: str
 
     def runs(self, query: str, order: str = NEWEST_FIRST) -> list[Run]:
-        """Runs of the experiment that match MLflow's query.
+        """Runs of the experiment that match MLflow's query, by default the newest first.
 
         Page by page: for 10,000 runs at once a server needs longer than its answer may take.
         """
