@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from clone import Clone
+from condgen.tracking import views
 
 pytest.importorskip("ray", reason="the extra sweep is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -59,6 +60,8 @@ def test_its_runs_say_which_sweep_they_are_of_and_share_stages(swept):
     assert len(runs) == 2
     assert {parent.data.tags["sweep"] for parent, _ in runs.values()} == {"try"}
     assert {parent.info.status for parent, _ in runs.values()} == {"FINISHED"}
+    assert "/runs?viewStateShareKey=sweep-try&" in swept.said.splitlines()[-1]
+    assert views.TAG + "sweep-try" in swept.client.get_experiment_by_name("condgen").tags
     ran = [stage for _, children in runs.values() for stage in children]
     assert ran.count("train_cgan") == 2
 

@@ -285,25 +285,3 @@ def test_ray_does_not_get_the_login_of_the_store_to_send_it_on(monkeypatch):
         left = [name for name in sent if name in os.environ]
         assert not [name for name in left if "KEY" in name or "TOKEN" in name]
     assert all(os.environ[name] == "hidden" for name in sent)
-
-
-def test_a_resumed_sweep_counts_the_trials_that_ended_before():
-    from condgen.sweeps.actor import Lines
-
-    def ray_trial(finished: bool, seed: int, **result: object) -> types.SimpleNamespace:
-        return types.SimpleNamespace(
-            is_finished=lambda: finished, config={"values": {"seed": seed}}, last_result=result
-        )
-
-    said: list[str] = []
-    before, ends = ray_trial(True, 0, metric=1.0), ray_trial(False, 1, metric=2.0)
-    dies, runs = ray_trial(False, 2), ray_trial(False, 3)
-    lines = Lines(said.append, "try", "cgan.recall", 4)  # ended nothing itself yet
-    lines.on_trial_complete(0, [before, ends, dies, runs], ends)
-    ends.is_finished = lambda: True
-    lines.on_trial_error(0, [before, ends, dies, runs], dies)
-    assert [line.split(": ", 1)[1] for line in said] == [
-        "cgan.recall 2",
-        "failed: its machine or its process died each time",
-    ]
-    assert [line.split()[0] for line in said] == ["2/4", "3/4"]

@@ -78,3 +78,10 @@ def test_views_show_numbers_that_there_are():
         sections = {section["uuid"] for section in state["compareRunSections"]}
         assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} <= sections
         assert len(tags[views.TAG + key]) < 20_000, "MLflow refuses more"
+
+
+def test_the_view_of_a_sweep_shows_its_runs_alone_with_the_columns_of_the_results():
+    key, tag = views.of_sweep("lr", now=1)
+    view, results = json.loads(tag), json.loads(views.tags("7", now=1)[views.RESULTS])
+    assert (key, view["name"]) == ("sweep-lr", "Sweep lr")
+    assert json.loads(view["state"]) == json.loads(results["state"]) | {"searchFilter": "tags.sweep = 'lr'"}

@@ -1,7 +1,6 @@
 """A trial as Ray Tune sees it. Only this module and `search` need Ray."""
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -60,25 +59,3 @@ class Search(OptunaSearch):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing, see above."""
-
-
-class Lines(tune.Callback):
-    """Says a line for each trial that ends, and the how manyth it is, also of a sweep that was resumed."""
-
-    def __init__(self, say: Callable[[str], None], sweep: str, metric: str, total: int):
-        self.say, self.sweep, self.metric, self.total = say, sweep, metric, total
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        numbers = trial.last_result
-        if "metric" in numbers:
-            self._line(trials, trial, f"{self.metric} {numbers['metric']:.5g}")
-        else:
-            self._line(trials, trial, numbers.get("failed", "stopped early"))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._line(trials, trial, "failed: its machine or its process died each time")
-
-    def _line(self, trials: list[Any], trial: Any, said: str) -> None:
-        ended = 1 + sum(other.is_finished() for other in trials if other is not trial)
-        name = search.name_of(self.sweep, trial.config["values"])
-        self.say(f"{ended}/{self.total} {name}: {said}")

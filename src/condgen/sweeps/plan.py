@@ -185,11 +185,6 @@ def settings(sweep: Sweep, path: Path) -> list[Values]:
     return list(found.values())
 
 
-def count(sweep: Sweep, path: Path) -> int:
-    """How many trials there are."""
-    return (sweep.trials or 0) if sweep.search == "tpe" else len(settings(sweep, path))
-
-
 def _varied(sweep: Sweep, noise: random.Random) -> Iterator[Values]:
     if sweep.search == "grid":
         lists = [choices for choices in sweep.vary.values() if not isinstance(choices, Range)]

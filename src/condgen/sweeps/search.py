@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,7 +101,8 @@ def run(
         from ray import tune
     except ImportError:
         raise UserError(f"Ray is not installed: {EXTRA}") from None
-    from condgen.sweeps.actor import Actor, Lines
+    from condgen.sweeps.actor import Actor
+    from condgen.sweeps.progress import Progress
 
     of, state = home(path.stem, at is not None), pipeline.root() / STATES
     if (state / path.stem).exists() != resume:
@@ -134,7 +136,7 @@ def run(
                     # Nobody needs Ray's own at the end, for which workers would have to reach this folder.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-                    callbacks=[Lines(say, of.sweep, sweep.metric, plan.count(sweep, path))],
+                    callbacks=[Progress(say, sweep, of.sweep, _settings(sweep, path))],
                     verbose=0,
                 ),
             )
@@ -186,12 +188,17 @@ def _close(of: Home, say: Callable[[str], None]) -> None:
         say(f"{closed} runs of attempts that died are closed as KILLED")
 
 
+def _settings(sweep: plan.Sweep, path: Path) -> list[plan.Values]:
+    """What each trial sets; empty for a search, which chooses as it goes."""
+    return [] if sweep.search == "tpe" else plan.settings(sweep, path)
+
+
 def _space(sweep: plan.Sweep, path: Path) -> dict[str, Any]:
     """Ray's search space; for a list of settings, the settings themselves."""
     from ray import tune
 
     if sweep.search != "tpe":
-        return {"values": tune.grid_search(plan.settings(sweep, path))}
+        return {"values": tune.grid_search(_settings(sweep, path))}
     found: dict[str, Any] = {}
     for name, choices in sweep.vary.items():
         if not isinstance(choices, plan.Range):
@@ -275,14 +282,17 @@ def text(trials: list[Ended], sweep: plan.Sweep, cluster: bool) -> str:
 
 
 def page(sweep: str) -> str:
-    """The address of the sweep's runs in the MLflow UI that `make ui` starts, or the server's.
+    """Saves a view of the sweep's runs; its address in the MLflow UI that `make ui` starts, or the server's.
 
-    Raises UserError where the store cannot be read.
+    Raises UserError where the store cannot be read or written.
     """
-    from condgen.tracking import store
+    from condgen.tracking import store, views
 
     opened = store.existing()
+    key, tag = views.of_sweep(sweep, int(time.time() * 1000))
+    with store.asking("save a view"):
+        opened.client.set_experiment_tag(opened.experiment, views.TAG + key, tag)
     server = without_secrets(opened.uri).rstrip("/")
     base = address.LOCAL_UI if server.startswith(address.SQLITE) else server
-    query = quote(f"tags.sweep = '{sweep}'")
-    return f"{base}/#/experiments/{opened.experiment}/runs?searchFilter={query}"
+    view = f"viewStateShareKey={quote(key)}&workflowType=machine_learning"
+    return f"{base}/#/experiments/{opened.experiment}/runs?{view}"

@@ -43,9 +43,18 @@ def tags(experiment: str, now: int) -> dict[str, str]:
     )
     found = {"mlflow.note.content": note, VERSION: NEWEST}
     for key, (name, state) in views.items():
-        view = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
-        found[TAG + key] = json.dumps(view)
+        found[TAG + key] = _tag(name, state, now)
     return found
+
+
+def of_sweep(sweep: str, now: int) -> tuple[str, str]:
+    """The key and the tag of a view as "Results", of one sweep's runs. now: milliseconds."""
+    state = _results() | {"searchFilter": f"tags.sweep = '{sweep}'"}
+    return f"sweep-{sweep}", _tag(f"Sweep {sweep}", state, now)
+
+
+def _tag(name: str, state: dict[str, Any], now: int) -> str:
+    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
 
 
 def _results() -> dict[str, Any]:
