@@ -16,7 +16,13 @@ KINDS = {
     "at their best": (
         DIGITS,
         {"network": "conv", "prior": "flow", "latent_dim": 5},
-        {"network": "conv", "conditioning": "projection", "spectral_norm": True, "latent_dim": 16},
+        {
+            "network": "conv",
+            "head": "dense",
+            "conditioning": "projection",
+            "spectral_norm": True,
+            "latent_dim": 16,
+        },
     ),
     "in colour": (
         SHAPES,

@@ -21,8 +21,13 @@ LN2 = math.log(2)
 SMALL = {"hidden": 16, "channels": 2, "latent_dim": 8, "dropout": 0.0}
 
 
-def small(cgan_params, **changes):
-    return cgan_params.model_copy(update=SMALL | changes)
+NETWORKS = {"mlp": {}, "conv": {"network": "conv"}, "dense": {"network": "conv", "head": "dense"}}
+CONVOLUTIONAL = ["conv", "dense"]
+
+
+def small(cgan_params, network="mlp", **changes):
+    """network: a key of NETWORKS."""
+    return cgan_params.model_copy(update=SMALL | NETWORKS[network] | changes)
 
 
 @pytest.fixture
@@ -327,14 +332,18 @@ def test_a_batch_larger_than_the_training_set_is_the_training_set(split, cgan_pa
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_the_logit_with_projection_is_linear_in_the_label(cgan_params, gen, network):
     """logit(x, y) = f(h) + (V y) . h: two labels differ by V(y - y') . h, whatever f is."""
     model = cgan.build(small(cgan_params, network=network, conditioning="projection"), DIGITS, seed=0)
     x, y = torch.randn(10, 784, generator=gen), DIGITS.one_hot(torch.arange(10))
     other, nothing = y.roll(1, dims=1), torch.zeros_like(y)
     with torch.no_grad():
-        h = model.D.features(x).sum(dim=(2, 3)) if network == "conv" else model.D.features(x, None)
+        h = model.D.features(x, None)
+        if network == "conv":
+            h = h.sum(dim=(2, 3))
+        elif network == "dense":
+            h = torch.nn.functional.leaky_relu(model.D.dense(h.flatten(1)), model.D.leak)
         plain = model.discriminate(x, nothing)
         torch.testing.assert_close(plain, model.D.out(h).squeeze(1))
         by_label = model.discriminate(x, y) - model.discriminate(x, other)
@@ -358,21 +367,25 @@ def test_a_trained_projection_discriminator_believes_a_wrong_label_less(split, c
     assert float(wrong.mean()) < float(right) - 0.1
 
 
+@pytest.mark.parametrize("network", CONVOLUTIONAL)
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
-def test_the_label_reaches_the_convolutional_networks(cgan_params, gen, conditioning):
-    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), DIGITS, seed=0).eval()
+def test_the_label_reaches_the_convolutional_networks(cgan_params, gen, network, conditioning):
+    model = cgan.build(small(cgan_params, network=network, conditioning=conditioning), DIGITS, seed=0).eval()
     y = DIGITS.one_hot(torch.arange(10))
     other, z, x = y.roll(1, dims=1), torch.randn(10, 8, generator=gen), torch.rand(10, 784, generator=gen)
     assert not torch.allclose(model.generate(z, y), model.generate(z, other))
     assert not torch.allclose(model.discriminate(x, y), model.discriminate(x, other))
-    plain = cgan.build(small(cgan_params, network="conv", conditional=False), DIGITS, seed=0).eval()
+    plain = cgan.build(small(cgan_params, network=network, conditional=False), DIGITS, seed=0).eval()
     assert torch.equal(plain.generate(z, y), plain.generate(z, other))
     assert torch.equal(plain.discriminate(x, y), plain.discriminate(x, other))
 
 
+@pytest.mark.parametrize("network", CONVOLUTIONAL)
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
-def test_the_gradient_of_the_convolutional_networks_reaches_every_parameter(cgan_params, gen, conditioning):
-    model = cgan.build(small(cgan_params, network="conv", conditioning=conditioning), DIGITS, seed=0)
+def test_the_gradient_of_the_convolutional_networks_reaches_every_parameter(
+    cgan_params, gen, network, conditioning
+):
+    model = cgan.build(small(cgan_params, network=network, conditioning=conditioning), DIGITS, seed=0)
     z, y = torch.randn(20, 8, generator=gen), DIGITS.one_hot(torch.arange(20) % 10)
     images = model.generate(z, y)
     assert images.shape == (20, 784)
@@ -383,11 +396,27 @@ def test_the_gradient_of_the_convolutional_networks_reaches_every_parameter(cgan
         assert float(parameter.grad.abs().sum()) > 0, name
 
 
-def test_every_pixel_reaches_the_convolutional_discriminator(cgan_params, gen):
-    model = cgan.build(small(cgan_params, network="conv"), DIGITS, seed=0)
+@pytest.mark.parametrize("network", CONVOLUTIONAL)
+def test_every_pixel_reaches_the_convolutional_discriminator(cgan_params, gen, network):
+    model = cgan.build(small(cgan_params, network=network), DIGITS, seed=0)
     x, y = torch.rand(20, 784, generator=gen, requires_grad=True), DIGITS.one_hot(torch.arange(20) % 10)
     (slope,) = torch.autograd.grad(model.discriminate(x, y).sum(), x)
     assert bool((slope.abs().sum(dim=0) > 0).all())
+
+
+def test_only_a_dense_head_sees_where_a_stroke_is(cgan_params):
+    """A sum over all places is the same for a stroke one place, four pixels, further; edges are far away."""
+    spec = DIGITS.model_copy(update={"side": 64})
+    here, there = torch.full((1, 64, 64), -1.0), torch.full((1, 64, 64), -1.0)
+    here[:, 30:34, 29:31], there[:, 30:34, 33:35] = 1, 1
+    y = spec.one_hot(torch.tensor([3]))
+    difference = {}
+    for network in CONVOLUTIONAL:
+        model = cgan.build(small(cgan_params, network=network), spec, seed=0)
+        with torch.no_grad():
+            logits = [model.discriminate(x.flatten(1), y) for x in (here, there)]
+        difference[network] = float((logits[0] - logits[1]).abs())
+    assert difference["conv"] < 1e-5 < 1e-3 < difference["dense"]
 
 
 def test_what_a_trained_convolutional_generator_draws_is_in_range_whatever_its_neighbours(
@@ -413,7 +442,7 @@ def normalised(network):
     }
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
 def test_spectral_normalisation_makes_the_largest_singular_value_of_each_of_ds_layers_one(
     split, cgan_params, network, conditioning
@@ -430,13 +459,13 @@ def test_spectral_normalisation_makes_the_largest_singular_value_of_each_of_ds_l
     weights = normalised(model.D)
     layers = [n for n, m in model.D.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
     assert list(weights) == layers
-    assert len(layers) == {"mlp": 3, "conv": 4}[network] + (conditioning == "projection")
+    assert len(layers) == {"mlp": 3, "conv": 4, "dense": 5}[network] + (conditioning == "projection")
     for name, weight in weights.items():
         assert float(torch.linalg.svdvals(weight)[0]) == pytest.approx(1, abs=0.1), name
     assert normalised(model.G) == {}
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_spectral_normalisation_is_close_before_the_first_step(cgan_params, network):
     """The power iterations start from the initial weights, not from those that PyTorch drew before."""
     for seed in range(3):

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import update_bn
 from condgen.base.random import dropout_mask, generator, seeded
 from condgen.base.sections import LrSchedule, Section
 from condgen.datasets.spec import Spec
-from condgen.models.layers import Down, Up, config, init_glorot
+from condgen.models.layers import Down, Up, config, init_glorot, quarter
 
 STATISTICS_BATCH = 100  # images at once when the statistics of batch normalisation are computed anew
 Masks = tuple[Tensor, Tensor]
@@ -35,6 +35,7 @@ class CGANNetwork(Section):
     network: Literal["mlp", "conv"]
     hidden: int = Field(ge=1, le=65_536)
     channels: int = Field(ge=1, le=4096)
+    head: Literal["sum", "dense"]
     latent_dim: int = Field(ge=1, le=65_536)
     leak: float = Field(ge=0, lt=1)
     spectral_norm: bool
@@ -118,17 +119,27 @@ class G(nn.Module):
 class D(nn.Module):
     """An image and its label -> logit of "real". Concatenation: of [x, y]. Projection: as in `forward`."""
 
-    def __init__(self, labels: int, spec: Spec, projection: bool, hidden: int, leak: float, channels: int):
-        """labels: length of y, 0 if unconditional. channels: of the first convolution; 0 for the MLP."""
+    def __init__(self, labels: int, spec: Spec, p: CGANNetwork):
+        """labels: length of y, 0 if unconditional."""
         super().__init__()
-        self.concat, self.convolutional = labels > 0 and not projection, channels > 0
-        beside = labels if self.concat else 0
+        projection = p.conditioning == "projection"
+        self.leak, self.concat, self.convolutional = (
+            p.leak,
+            labels > 0 and not projection,
+            p.network == "conv",
+        )
+        beside, width = labels if self.concat else 0, p.hidden
         self.features: Down | MLP
-        if self.convolutional:
-            self.features = Down(spec, channels, lambda: nn.LeakyReLU(leak), maps=beside)
+        self.dense = None
+        if not self.convolutional:
+            self.features = MLP(spec.pixels + beside, p.hidden, p.leak)
         else:
-            self.features = MLP(spec.pixels + beside, hidden, leak)
-        width = 4 * channels if self.convolutional else hidden
+            self.features = Down(spec, p.channels, lambda: nn.LeakyReLU(p.leak), maps=beside)
+            maps = 4 * p.channels
+            if p.head == "dense":
+                self.dense = nn.Linear(maps * quarter(spec) ** 2, p.hidden)
+            else:
+                width = maps
         self.out = nn.Linear(width, 1)
         self.embedding = nn.Linear(labels, width, bias=False) if projection else None
 
@@ -137,13 +148,16 @@ class D(nn.Module):
 
         With projection: out(h) + (V y) . h with features h of x alone, so that a label moves the logit by how
         well it fits the features. (Miyato & Koyama 2018, "cGANs with Projection Discriminator", equation 5)
-        Convolutional features are summed over all places.
+        Convolutional features are summed over all places, as there, so h does not tell where a stroke is; or
+        a dense layer sees each place.
         """
         given = y if self.concat else None
-        if self.convolutional:
+        if not self.convolutional:
+            h = self.features(x if given is None else torch.cat([x, given], dim=1), masks)
+        elif self.dense is None:
             h = self.features(x, given).sum(dim=(2, 3))
         else:
-            h = self.features(x if given is None else torch.cat([x, given], dim=1), masks)
+            h = F.leaky_relu(self.dense(self.features(x, given).flatten(1)), self.leak)
         logit = self.out(h).squeeze(1)
         return logit if self.embedding is None else logit + (h * self.embedding(y)).sum(dim=1)
 
@@ -156,7 +170,7 @@ class CGAN(nn.Module):
         self.spec, self.config = spec, config(spec, CGANNetwork, p)
         labels, channels = spec.count if p.conditional else 0, p.channels if p.network == "conv" else 0
         self.G = G(p.latent_dim + labels, spec, p.hidden, p.leak, channels)
-        self.D = D(labels, spec, p.conditioning == "projection", p.hidden, p.leak, channels)
+        self.D = D(labels, spec, p)
         if p.spectral_norm:
             normalise(self.D)
 
