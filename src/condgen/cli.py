@@ -337,7 +337,7 @@ def sweep(arguments: argparse.Namespace) -> None:
     trials = search.run(a.file, found, a.address, a.resume, lambda line: print(line, flush=True))
     print(search.text(trials, found, a.address is not None))
     with suppress(UserError):  # all is done, whether MLflow answers or not
-        print(search.page(a.file.stem))
+        print(search.save_view(a.file.stem))
     failed = sum(trial.failed for trial in trials)
     if failed:
         raise UserError(f"{failed} of {len(trials)} trials failed")

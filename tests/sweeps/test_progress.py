@@ -81,7 +81,7 @@ def test_the_table_shows_what_runs_its_last_number_and_the_best_so_far(progress)
         search.name_of("try", {"seed": 2, "cgan.lr": 0.0002}),
         "1.25 after epoch 7 seed=2",
     )
-    assert took.startswith("00:00:0")
+    assert took.startswith("0:00:0")
     best = search.name_of("try", {"seed": 1, "cgan.lr": 0.0002})
     assert below.strip() == f"2/4 ended; the best so far: {best}, cgan.recall 0.75"
 

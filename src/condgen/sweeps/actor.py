@@ -1,4 +1,4 @@
-"""A trial as Ray Tune sees it. Only this module and `search` need Ray."""
+"""A trial as Ray Tune sees it. Only this module, `progress` and `search` need Ray."""
 
 import time
 from contextlib import suppress

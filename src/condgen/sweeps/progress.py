@@ -4,6 +4,7 @@ import atexit
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from ray import tune
@@ -74,7 +75,7 @@ class Progress(tune.Callback):
                 continue
             last, began = trial.last_result, self.began.get(trial.trial_id, time.monotonic())
             at = f"{last['number']:.4g} after epoch {last['epoch']}" if "number" in last else ""
-            took = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
+            took = str(timedelta(seconds=int(time.monotonic() - began)))
             values = plan.described(trial.config["values"], every)
             shown.add_row(self._name(trial), took, *([at] if number else []), values)
         ended = [trial for trial in trials if trial.is_finished()]

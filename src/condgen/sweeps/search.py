@@ -126,9 +126,10 @@ def run(
         if resume:
             tuner = tune.Tuner.restore(str(state / path.stem), actor, resume_errored=True)
         else:
+            settings = [] if sweep.search == "tpe" else plan.settings(sweep, path)
             tuner = tune.Tuner(
                 actor,
-                param_space=_space(sweep, path),
+                param_space=_space(sweep, path, settings),
                 tune_config=_configuration(sweep),
                 run_config=tune.RunConfig(
                     name=path.stem,
@@ -136,7 +137,7 @@ def run(
                     # Nobody needs Ray's own at the end, for which workers would have to reach this folder.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-                    callbacks=[Progress(say, sweep, of.sweep, _settings(sweep, path))],
+                    callbacks=[Progress(say, sweep, of.sweep, settings)],
                     verbose=0,
                 ),
             )
@@ -188,17 +189,12 @@ def _close(of: Home, say: Callable[[str], None]) -> None:
         say(f"{closed} runs of attempts that died are closed as KILLED")
 
 
-def _settings(sweep: plan.Sweep, path: Path) -> list[plan.Values]:
-    """What each trial sets; empty for a search, which chooses as it goes."""
-    return [] if sweep.search == "tpe" else plan.settings(sweep, path)
-
-
-def _space(sweep: plan.Sweep, path: Path) -> dict[str, Any]:
+def _space(sweep: plan.Sweep, path: Path, settings: list[plan.Values]) -> dict[str, Any]:
     """Ray's search space; for a list of settings, the settings themselves."""
     from ray import tune
 
     if sweep.search != "tpe":
-        return {"values": tune.grid_search(_settings(sweep, path))}
+        return {"values": tune.grid_search(settings)}
     found: dict[str, Any] = {}
     for name, choices in sweep.vary.items():
         if not isinstance(choices, plan.Range):
@@ -281,7 +277,7 @@ def text(trials: list[Ended], sweep: plan.Sweep, cluster: bool) -> str:
     return "\n".join(lines)
 
 
-def page(sweep: str) -> str:
+def save_view(sweep: str) -> str:
     """Saves a view of the sweep's runs; its address in the MLflow UI that `make ui` starts, or the server's.
 
     Raises UserError where the store cannot be read or written.
